@@ -1,0 +1,56 @@
+.DEFAULT_GOAL := help
+SHELL := bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMPS := $(VENV)/stamps
+WORKERS ?= auto
+
+# pip of a fresh venv may be too old to know dependency groups, so it is brought up to date first.
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1'
+
+$(STAMPS)/run: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/test: $(STAMPS)/run
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --group test
+	@touch $@
+
+$(STAMPS)/check: $(STAMPS)/test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --group check
+	@touch $@
+
+.PHONY: help demo test property check fmt bench samples clean
+
+help: ## show this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
+
+demo: $(STAMPS)/run ## install into .venv and list a real checkpoint
+	$(BIN)/paramcli list sample_models/files/model.pt --format table
+
+test: $(STAMPS)/test ## run all tests
+	$(BIN)/python -m pytest -n $(WORKERS)
+
+property: $(STAMPS)/test ## run the property tests alone, with many more examples
+	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest -n $(WORKERS) tests/property
+
+check: $(STAMPS)/check ## lint, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+fmt: $(STAMPS)/check ## put the code into its form
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+bench: $(STAMPS)/test ## time it against what people do instead
+	$(BIN)/python -m benchmarks.run
+
+samples: $(STAMPS)/run ## build the sample checkpoints anew
+	$(BIN)/python -m sample_models.make
+
+clean: ## remove what was installed and built
+	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,35 @@
+"""paramcli: the command line for the parameters of neural networks, and its core as a library.
+
+    >>> import paramcli
+    >>> checkpoint = paramcli.open("model.pt")
+    >>> [(info.name, info.shape) for info in checkpoint]
+"""
+
+from __future__ import annotations
+
+from paramcli.checkpoint import Checkpoint, DType, Group, Storage, TensorInfo
+from paramcli.errors import (
+    ParamcliError,
+    PatternError,
+    SourceError,
+    UsageError,
+    UserCodeError,
+)
+from paramcli.sources import open  # noqa: A004 - paramcli.open is the name that users look for
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Checkpoint",
+    "DType",
+    "Group",
+    "ParamcliError",
+    "PatternError",
+    "SourceError",
+    "Storage",
+    "TensorInfo",
+    "UsageError",
+    "UserCodeError",
+    "__version__",
+    "open",
+]

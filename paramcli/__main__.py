@@ -1,0 +1,5 @@
+"""`python -m paramcli`."""
+
+from paramcli.cli import run
+
+run()

@@ -1,0 +1,281 @@
+"""The one noun: a checkpoint is an ordered set of named views of storages."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+__all__ = [
+    "DTYPES", "Checkpoint", "DType", "Group", "Pickle", "Place", "Storage", "TensorInfo", "Tree",
+    "share",
+]  # fmt: skip
+
+Kind = Literal["parameter", "buffer", "tensor"]
+
+
+class DType(NamedTuple):
+    """An element type: torch's own name without `torch.`, and its width in bits.
+
+    Packed types (`float4_e2m1fn_x2`, `quint4x2`) are as wide as the byte that torch counts as
+    one element; `float6_*` and `float4_e2m1fn` are known to safetensors alone.
+    """
+
+    name: str
+    bits: int
+
+    def nbytes(self, count: int) -> int:
+        """Bytes that `count` elements fill, rounded up to whole bytes."""
+        return (count * self.bits + 7) // 8
+
+
+_BITS: dict[int, str] = {
+    4: "float4_e2m1fn",
+    6: "float6_e2m3fn float6_e3m2fn",
+    8: (
+        "bool uint8 int8 float8_e4m3fn float8_e4m3fnuz float8_e5m2 float8_e5m2fnuz float8_e8m0fnu "
+        "float4_e2m1fn_x2 qint8 quint8 quint4x2 quint2x4 bits8 bits4x2 bits2x4 bits1x8 "
+        "int1 int2 int3 int4 int5 int6 int7 uint1 uint2 uint3 uint4 uint5 uint6 uint7"
+    ),
+    16: "int16 uint16 float16 bfloat16 bits16",
+    32: "int32 uint32 float32 complex32 qint32",
+    64: "int64 uint64 float64 complex64",
+    128: "complex128",
+}
+
+DTYPES: dict[str, DType] = {
+    name: DType(name, bits) for bits, names in _BITS.items() for name in names.split()
+}
+"""Every element type that a checkpoint of torch 2.13 or safetensors 0.8 can name."""
+
+
+class Storage(NamedTuple):
+    """A run of bytes with an identity. Two tensors share where they view the same storage.
+
+    `file` is where the bytes live, `key` what the format calls them there (a zip entry, a byte
+    offset, a memory address), `nbytes` their length. A `file` of "" holds no bytes: a tensor of
+    the meta device or of a lock.
+    """
+
+    file: str
+    key: str | int
+    nbytes: int
+
+
+class Place(NamedTuple):
+    """Where a storage's bytes lie as they are: a file on disk and the first byte in it."""
+
+    file: str
+    offset: int
+
+
+class TensorInfo(NamedTuple):
+    """A name that views a storage. `offset` and `stride` count elements, as torch does.
+
+    `parts` are the tensors that a composite stands for (indices and values of a sparse tensor,
+    the local shard of a DTensor, scales of a quantized one); `layout` says which kind it is,
+    "strided" for the plain tensors that nearly all are.
+    """
+
+    name: str
+    dtype: DType
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+    offset: int
+    storage: Storage
+    kind: Kind = "tensor"
+    layout: str = "strided"
+    parts: tuple[TensorInfo, ...] = ()
+
+    @property
+    def count(self) -> int:
+        """Number of elements of the shape."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the elements it views; for a composite, of its parts."""
+        if self.layout in _STORED_IN_PARTS:
+            return sum(part.nbytes for part in self.parts)
+        return self.dtype.nbytes(self.count)
+
+    @property
+    def contiguous(self) -> bool:
+        """Whether the elements lie in row-major order without gaps."""
+        expected = 1
+        for size, step in zip(reversed(self.shape), reversed(self.stride), strict=True):
+            if size != 1 and step != expected:
+                return 0 in self.shape
+            expected *= size
+        return True
+
+    @property
+    def extent(self) -> tuple[int, int]:
+        """First byte and end, within its storage, of the bytes that it can touch."""
+        if 0 in self.shape:
+            start = self.dtype.nbytes(self.offset)
+            return start, start
+        last = sum((size - 1) * step for size, step in zip(self.shape, self.stride, strict=True))
+        bits = self.dtype.bits
+        return self.offset * bits // 8, ((self.offset + last + 1) * bits + 7) // 8
+
+    def views(self) -> Iterator[TensorInfo]:
+        """The plain strided tensors behind this name: itself, and those among its parts."""
+        pending = [self]
+        while pending:
+            info = pending.pop()
+            if info.layout not in _STORED_IN_PARTS:
+                yield info
+            pending.extend(reversed(info.parts))
+
+
+_STORED_IN_PARTS = frozenset(
+    {
+        "sparse_coo", "sparse_csr", "sparse_csc", "sparse_bsr", "sparse_bsc",
+        "nested", "wrapper", "dtensor",
+    }
+)  # fmt: skip
+
+
+class Group(NamedTuple):
+    """Names that share bytes: the "same" view, or an "overlap". `bytes` are the shared ones."""
+
+    id: str
+    names: tuple[str, ...]
+    relation: Literal["same", "overlap"]
+    bytes: int
+
+
+class Tree(NamedTuple):
+    """One tree of tensors in a training checkpoint: its dotted path and how many it holds."""
+
+    path: str
+    tensors: int
+
+
+class Pickle(NamedTuple):
+    """What the pickles of a file asked for, seen without running any of it.
+
+    `understood` and `inert` are dotted globals: those whose meaning was built as metadata, and
+    those kept as records that do nothing. `refused` says why `torch.load(weights_only=True)`
+    turns the file down, "" where it does not.
+    """
+
+    understood: tuple[str, ...]
+    inert: tuple[str, ...]
+    refused: str
+
+    def summary(self) -> str:
+        """One line: what was seen, what of it was understood, and what torch would say."""
+        seen = len(self.understood) + len(self.inert)
+        line = f"pickle: nothing run; {seen} global{'' if seen == 1 else 's'} seen, "
+        if self.inert:
+            more = f" and {len(self.inert) - 5} more" if len(self.inert) > 5 else ""
+            line += f"{len(self.inert)} kept inert: {', '.join(self.inert[:5])}{more}"
+        else:
+            line += "all understood"
+        return line + (f"; weights_only refuses it: {self.refused}" if self.refused else "")
+
+
+def _nowhere(_: Storage) -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """An ordered set of named views of storages, wherever it came from.
+
+    `key` is the tree that was picked from a training checkpoint, `trees` all that it holds,
+    `values` what in it is no tensor, `notes` what the reader should hear on stderr, and
+    `problems` disagreements inside it (an index that names what no shard has). `locate` says
+    where a storage's bytes lie, None where they lie nowhere or not as they are (compressed).
+    """
+
+    origin: str
+    format: str
+    entries: tuple[TensorInfo, ...]
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    key: str | None = None
+    trees: tuple[Tree, ...] = ()
+    values: tuple[tuple[str, object], ...] = ()
+    pickle: Pickle | None = None
+    notes: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+    byteorder: Literal["little", "big"] = "little"
+    locate: Callable[[Storage], Place | None] = field(default=_nowhere, compare=False, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __iter__(self) -> Iterator[TensorInfo]:
+        return iter(self.entries)
+
+    def __getitem__(self, name: str) -> TensorInfo:
+        for info in self.entries:
+            if info.name == name:
+                return info
+        raise KeyError(name)
+
+    def groups(self) -> tuple[Group, ...]:
+        """The names that share bytes, in order of their first name."""
+        return share(self.entries)
+
+
+def share(entries: Iterable[TensorInfo]) -> tuple[Group, ...]:
+    """Group the names whose views meet in the same storage.
+
+    Views of one storage are swept in order of their first byte with a running end, so that
+    nested and chained overlaps meet in one group. A group is "same" where all its members have
+    one dtype, shape, stride and offset.
+    """
+    entries = tuple(entries)
+    if len({info.storage for info in entries}) == len(entries) and not any(
+        info.parts for info in entries
+    ):
+        return ()
+    by_storage: dict[Storage, list[tuple[int, int, int, TensorInfo]]] = {}
+    for order, info in enumerate(entries):
+        for view in info.views():
+            start, end = view.extent
+            if end > start:
+                by_storage.setdefault(view.storage, []).append((start, end, order, info))
+    found: list[tuple[int, list[TensorInfo], int]] = []
+    for spans in by_storage.values():
+        if len(spans) > 1:
+            found.extend(_clusters(spans))
+    found.sort(key=lambda cluster: cluster[0])
+    return tuple(
+        Group(
+            f"g{number}",
+            tuple(info.name for info in members),
+            "same" if len({info[1:6] for info in members}) == 1 else "overlap",
+            shared,
+        )
+        for number, (_, members, shared) in enumerate(found, 1)
+    )
+
+
+def _clusters(
+    spans: list[tuple[int, int, int, TensorInfo]],
+) -> Iterator[tuple[int, list[TensorInfo], int]]:
+    """Yield (order of the first name, members in order, bytes that two or more of them view)."""
+    spans.sort(key=lambda span: span[:3])
+    cluster: dict[int, TensorInfo] = {}
+    reach = shared = 0
+    twice = 0  # end of the bytes already known to be viewed twice
+    for start, end, order, info in [*spans, (math.inf, math.inf, -1, spans[0][3])]:
+        if start >= reach and cluster:
+            if len(cluster) > 1:
+                first = min(cluster)
+                yield first, [cluster[order] for order in sorted(cluster)], shared
+            cluster, shared, twice = {}, 0, 0
+        if order < 0:
+            return
+        overlap = min(reach, end)
+        shared += max(0, overlap - max(start, twice)) if cluster else 0
+        twice = max(twice, overlap)
+        reach = max(reach, end)
+        cluster[order] = info

@@ -1,0 +1,122 @@
+"""Words and numbers as every renderer writes them, so that a size reads the same everywhere."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+
+    from paramcli.checkpoint import TensorInfo
+    from paramcli.verbs.survey import Totals
+
+__all__ = [
+    "binary",
+    "chunks",
+    "decimal",
+    "plural",
+    "remembered",
+    "safe",
+    "shape_text",
+    "spans",
+    "summary",
+    "unique_summary",
+]
+
+T = TypeVar("T")
+
+
+def safe(text: str) -> str:
+    r"""Escape what a screen would obey or hide: `\x1b`, `\u202e`, lone surrogates, zero widths.
+
+    Text that is printable, emoji and CJK included, comes back as it is.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
+        for character in text
+    )
+
+
+def binary(nbytes: int) -> str:
+    """Write a number of bytes in binary units: `512 B`, `1.21 MiB`, `173.5 KiB`."""
+    if nbytes < 1024:
+        return f"{nbytes} B"
+    return _scaled(nbytes, 1024, ("KiB", "MiB", "GiB", "TiB"))
+
+
+def decimal(count: int) -> str:
+    """Write a count in decimal units: `150`, `44.4 K`, `7.24 B`."""
+    if count < 1000:
+        return str(count)
+    return _scaled(count, 1000, ("K", "M", "B", "T"))
+
+
+def _scaled(number: int, base: int, units: Sequence[str]) -> str:
+    value, power = number / base, 0
+    while value >= base - 0.05 and power + 1 < len(units):  # it would round up to the base itself
+        value /= base
+        power += 1
+    return f"{value:.{2 if value < 9.995 else 1}f} {units[power]}"
+
+
+def shape_text(shape: Iterable[int], comma: str = ", ") -> str:
+    """Write a shape: `[6, 1, 5, 5]`, `[]` for a scalar."""
+    return f"[{comma.join(map(str, shape))}]"
+
+
+def plural(count: int, noun: str) -> str:
+    """Write how many: `1 tensor`, `44,426 parameters`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def summary(totals: Totals) -> str:
+    """One line of totals by name: what is shared counts each time."""
+    tensors, count, nbytes, _, _ = totals
+    return f"{plural(tensors, 'tensor')} · {plural(count, 'parameter')} · {binary(nbytes)}"
+
+
+def unique_summary(totals: Totals) -> str:
+    """One line of totals by bytes: what is shared counts once."""
+    return f"{plural(totals.unique_count, 'parameter')} · {binary(totals.unique_bytes)}"
+
+
+def spans(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """Yield the first and last of each unbroken run in increasing numbers."""
+    first = last = None
+    for number in numbers:
+        if last is not None and number == last + 1:
+            last = number
+            continue
+        if first is not None and last is not None:
+            yield first, last
+        first = last = number
+    if first is not None and last is not None:
+        yield first, last
+
+
+def remembered(lay: Callable[[TensorInfo], T]) -> Callable[[TensorInfo], T]:
+    """Call `lay` once for each dtype, shape and stride: a model has few, and many names.
+
+    Composite tensors, whose bytes lie in their parts, are laid each time.
+    """
+    known: dict[Hashable, T] = {}
+
+    def laid(info: TensorInfo) -> T:
+        if info.layout != "strided":
+            return lay(info)
+        facts = info[1:4]
+        if facts not in known:
+            known[facts] = lay(info)
+        return known[facts]
+
+    return laid
+
+
+def chunks(lines: Iterable[str], size: int = 4096) -> Iterator[str]:
+    """Join lines by the thousand: one write for each would cost more than making them."""
+    lines = iter(lines)
+    while chunk := "".join(islice(lines, size)):
+        yield chunk

@@ -1,0 +1,31 @@
+"""`list` as tab-separated values, the default in a pipe: whole names, one line each, no totals."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from paramcli.render.text import chunks, remembered, safe, shape_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from paramcli.checkpoint import TensorInfo
+    from paramcli.verbs.survey import ListReport
+
+__all__ = ["tsv"]
+
+
+def tsv(report: ListReport) -> Iterator[str]:
+    """Yield the table in chunks of whole lines; tabs and newlines in names come escaped."""
+    yield "name\tshape\tdtype\tcount\tbytes\tkind\tgroup\n"
+    facts = remembered(_facts)
+    group = report.group_of.get
+    yield from chunks(
+        f"{safe(info.name)}\t{facts(info)}\t{info.kind}\t{group(info.name, '')}\n"
+        for info in report.tensors
+    )
+
+
+def _facts(info: TensorInfo) -> str:
+    shape = shape_text(info.shape, ",")
+    return f"{shape}\t{info.dtype.name}\t{info.count}\t{info.nbytes}"

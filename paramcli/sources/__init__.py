@@ -1,0 +1,147 @@
+"""Whatever holds parameters, opened as a checkpoint: known by its content, never by its name.
+
+The table below and the entry points of the group `paramcli.sources` are one mechanism: a name and
+"module:function", imported only when wanted. A function takes (file, request) and returns a
+Checkpoint; one from an entry point may return None for "not mine".
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field, replace
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from paramcli.errors import SourceError, UsageError
+from paramcli.sources.files import File
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from paramcli.checkpoint import Checkpoint
+
+    Opener = Callable[[File, "Request"], Checkpoint | None]
+
+__all__ = ["Request", "open", "open_request"]
+
+_SOURCES = {
+    "zip": "paramcli.sources.torchzip:open_zip",
+    "legacy": "paramcli.sources.legacy:open_legacy",
+    "tar": "paramcli.sources.tar:open_tar",
+    "safetensors": "paramcli.sources.safetensors:open_safetensors",
+    "dcp": "paramcli.sources.dcp:open_dcp",
+    "index": "paramcli.sources:_open_index",
+    "foreign": "paramcli.sources.foreign:refuse",
+}
+_LEGACY_TEXT = b"L119547037146038801333356L\n."
+"""The magic number of a legacy stream in pickle protocol 0 or 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to open and which part of it.
+
+    `key` picks one tree of a training checkpoint by its dotted path, `everything` takes all of
+    them with full paths; `arguments` go to the constructor of a model class.
+    """
+
+    target: str
+    key: str | None = None
+    everything: bool = False
+    arguments: Mapping[str, object] = field(default_factory=dict)
+
+
+def open(  # noqa: A001 - paramcli.open is the name that users look for
+    target: str | os.PathLike[str],
+    *,
+    key: str | None = None,
+    everything: bool = False,
+    arguments: Mapping[str, object] | None = None,
+) -> Checkpoint:
+    """Open a file, a directory or a model class as a checkpoint, its values untouched.
+
+    `key` picks one tree of a training checkpoint ("optimizer.state"), `everything` lists all of
+    them with full paths. `arguments` are keywords for a class target, which alone runs code.
+    Raises SourceError for what cannot be read, UsageError for a key that is not there, and
+    UserCodeError where the user's class fails.
+    """
+    request = Request(os.fspath(target), key, everything, arguments or {})
+    return open_request(request)
+
+
+def open_request(request: Request) -> Checkpoint:
+    """Open what a request names; see `open`."""
+    target = request.target
+    if not target:
+        raise UsageError("an empty target", hint="name a file, a directory or pkg.mod:Class")
+    if "\0" in target:
+        raise UsageError("a target with a NUL character in it")
+    path = os.path.expanduser(target)
+    if not os.path.lexists(path):
+        from paramcli.sources.missing import open_elsewhere
+
+        return open_elsewhere(request)
+    if os.path.isdir(path):
+        return _open_directory(path, request)
+    with File(path) as file:
+        return _open_file(file, request)
+
+
+def _open_directory(path: str, request: Request) -> Checkpoint:
+    metadata = os.path.join(path, ".metadata")
+    if os.path.lexists(metadata):
+        with File(metadata) as file:
+            return _load(_SOURCES["dcp"])(file, request)
+    from paramcli.sources.sharded import main_file
+
+    with File(main_file(path)) as file:
+        return _open_file(file, request)
+
+
+def _open_file(file: File, request: Request) -> Checkpoint:
+    found = _load(_SOURCES[sniff(file)])(file, request)
+    if found is None:
+        raise SourceError("not a checkpoint of any kind that is known", path=file.path)
+    return found
+
+
+def _open_index(file: File, request: Request) -> Checkpoint:
+    from paramcli.sources.sharded import open_index
+
+    def open_shard(path: str) -> Checkpoint:
+        with File(path) as shard:
+            return _open_file(shard, replace(request, target=path))
+
+    return open_index(file, request, open_shard)
+
+
+def sniff(file: File) -> str:
+    """Name the kind of a file by its first bytes: a key of the table above."""
+    head = file.head(512)
+    if head.startswith(b"PK\3\4"):
+        return "zip"
+    if head[257:262] == b"ustar" or (len(head) == 512 and _is_old_tar(head)):
+        return "tar"
+    if len(head) > 8 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 1 << 40:
+        return "safetensors"
+    if head[:1] == b"\x80" and head[1:2] <= b"\x05":
+        return "legacy"
+    if head.startswith(_LEGACY_TEXT):
+        return "legacy"
+    if head.lstrip()[:1] == b"{":
+        return "index"
+    return "foreign"
+
+
+def _is_old_tar(head: bytes) -> bool:
+    """A tar header of before POSIX has no magic word, but its checksum holds."""
+    digits = head[148:156].strip(b" \0")
+    if not digits or digits.strip(b"01234567"):
+        return False
+    return int(digits, 8) == sum(head) - sum(head[148:156]) + 8 * 0x20
+
+
+def _load(place: str) -> Opener:
+    module, _, function = place.partition(":")
+    loaded: Opener = getattr(import_module(module), function)
+    return loaded

@@ -1,0 +1,196 @@
+"""Zip archives read from their central directory, as strictly as a trusted file deserves.
+
+Own parsing, because it is several times faster than `zipfile` on thousands of entries, and because
+torch's reader ignores what must not be ignored: names that differ in case alone, local headers
+that disagree with the directory, wrong checksums. Source: PKWARE's APPNOTE.TXT, sections 4.3.7 to
+4.3.16; `caffe2/serialize/inline_container.cc` of PyTorch for the layout.
+"""
+
+from __future__ import annotations
+
+import zlib
+from struct import Struct
+from typing import TYPE_CHECKING, NamedTuple
+
+from paramcli.errors import SourceError
+from paramcli.sources.files import HeaderWindow
+
+if TYPE_CHECKING:
+    from paramcli.sources.files import File
+
+__all__ = ["STORED", "Archive", "Entry"]
+
+_END = Struct("<4s4H2IH").unpack_from
+_END64_LOCATOR = Struct("<4sIQI").unpack_from
+_END64 = Struct("<4sQ2H2I4Q").unpack_from
+_CENTRAL = Struct("<4s4x2H4x3I3H2x6xI").unpack_from
+_LOCAL = Struct("<4s2x2H4x3I2H").unpack_from
+_ENCRYPTED, _DESCRIPTOR, _UTF8 = 0x1, 0x8, 0x800
+STORED, _DEFLATED = 0, 8
+_MAX_INFLATED = 1 << 26
+_MAX_RATIO = 32
+
+
+class Entry(NamedTuple):
+    """One file of the archive: where its data starts, its sizes, method and checksum."""
+
+    offset: int
+    size: int
+    stored: int
+    method: int
+    crc: int
+
+
+class Archive:
+    """The entries of a zip whose directory and local headers agree, by name."""
+
+    def __init__(self, file: File) -> None:
+        self.file = file
+        self.entries = _entries(file)
+
+    def read(self, name: str) -> bytes:
+        """Return an entry's content, inflated and checked against its CRC-32."""
+        entry = self.entries[name]
+        content = self.file.read(entry.offset, entry.stored)
+        if entry.method == _DEFLATED:
+            content = self._inflate(name, entry, content)
+        if zlib.crc32(content) != entry.crc:
+            raise SourceError(
+                f"the checksum of {name!r} is wrong", path=self.file.path,
+                hint="the file is damaged; copy or download it again",
+            )  # fmt: skip
+        return content
+
+    def _inflate(self, name: str, entry: Entry, content: bytes) -> bytes:
+        if entry.size > max(_MAX_INFLATED, _MAX_RATIO * entry.stored):
+            raise SourceError(f"{name!r} inflates to {entry.size:,} bytes", path=self.file.path)
+        inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+        try:
+            content = inflater.decompress(content, entry.size + 1)
+        except zlib.error as error:
+            raise SourceError(f"{name!r} does not inflate: {error}", path=self.file.path) from None
+        if len(content) != entry.size:
+            raise SourceError(f"{name!r} has not the size it states", path=self.file.path)
+        return content
+
+
+def _entries(file: File) -> dict[str, Entry]:
+    count, size, start = _end(file)
+    directory = file.read(start, size)
+    if count * 46 > size:
+        raise _damaged(file, "the directory is smaller than its entries", start)
+    found: list[tuple[int, bytes, int, int, int, int, int]] = []
+    pos = 0
+    for _ in range(count):
+        if pos + 46 > size:
+            raise _damaged(file, "the directory is cut short", start + pos)
+        mark, flags, method, crc, stored, full, name_size, extra_size, comment, offset = _CENTRAL(
+            directory, pos
+        )
+        if mark != b"PK\1\2":
+            raise _damaged(file, "the directory holds something that is no entry", start + pos)
+        end = pos + 46 + name_size
+        name = directory[pos + 46 : end]
+        pos = end + extra_size + comment
+        if offset == 0xFFFFFFFF or full == 0xFFFFFFFF or stored == 0xFFFFFFFF:
+            full, stored, offset = _zip64(file, directory[end : end + extra_size], full, stored, offset)
+        found.append((offset, name, full, stored, method, crc, flags))
+    if pos != size:
+        raise _damaged(file, "the directory has another length than it states", start + pos)
+    found.sort()
+    return _located(file, found, start)
+
+
+def _located(
+    file: File, found: list[tuple[int, bytes, int, int, int, int, int]], end: int
+) -> dict[str, Entry]:
+    """Check every local header against the directory; return the entries by name."""
+    entries: dict[str, Entry] = {}
+    window = HeaderWindow(file, end // max(len(found), 1), 128)
+    free = 0
+    for offset, raw, full, stored, method, crc, flags in found:
+        if offset < free or offset + 30 > end:
+            raise _damaged(file, "an entry lies over another, or outside the file", offset)
+        at = window.reach(offset, 30 + len(raw))
+        mark, local_flags, local_method, local_crc, local_stored, local_full, names, extra = _LOCAL(
+            window.content, at
+        )
+        disagree = (
+            mark != b"PK\3\4"
+            or local_method != method
+            or (flags ^ local_flags) & (_ENCRYPTED | _DESCRIPTOR)
+            or names != len(raw)
+            or window.content[at + 30 : at + 30 + names] != raw
+        )
+        if not disagree and not (local_flags & _DESCRIPTOR and local_crc == local_full == 0):
+            disagree = local_crc != crc or (
+                local_full != 0xFFFFFFFF and (local_full, local_stored) != (full, stored)
+            )
+        if disagree:
+            raise _damaged(file, f"the header of {raw.decode(errors='replace')!r} contradicts the directory", offset)
+        if flags & _ENCRYPTED:
+            raise SourceError("the archive is encrypted", path=file.path, hint="decrypt it first")
+        if method not in (STORED, _DEFLATED) or (method == STORED and stored != full):
+            raise _damaged(file, f"compression method {method} is not one of torch's", offset)
+        data = offset + 30 + names + extra
+        free = data + stored
+        if free > end:
+            raise _damaged(file, "an entry reaches past the end of the file", offset)
+        try:
+            name = raw.decode()
+        except UnicodeDecodeError:
+            name = raw.decode("cp437")
+        if name in entries:
+            raise _damaged(file, f"two entries are named {name!r}", offset)
+        entries[name] = Entry(data, full, stored, method, crc)
+    return entries
+
+
+def _end(file: File) -> tuple[int, int, int]:
+    """Find the end record: the directory's entries, size in bytes and position."""
+    tail_start = max(0, file.size - 65_557)
+    tail = file.read(tail_start, file.size - tail_start)
+    at = tail.rfind(b"PK\5\6")
+    if at < 0 or at + 22 > len(tail):
+        raise SourceError(
+            "a zip archive without its end", path=file.path, offset=file.size,
+            hint="the file is cut short; copy or download it again",
+        )  # fmt: skip
+    _, disk, first_disk, here, count, size, start, comment = _END(tail, at)
+    if at + 22 + comment != len(tail):
+        raise _damaged(file, "bytes stand after the archive's end", tail_start + at + 22 + comment)
+    end = tail_start + at
+    if tail[at - 20 : at - 16] == b"PK\6\7":
+        _, disk, position, disks = _END64_LOCATOR(tail, at - 20)
+        mark, _, _, _, disk, first_disk, here, count, size, start = _END64(file.read(position, 56))
+        if mark != b"PK\6\6" or disks > 1:
+            raise _damaged(file, "the zip64 end record is not where it should be", position)
+        end = position
+    if disk or first_disk or here != count:
+        raise _damaged(file, "an archive over several disks", end)
+    if start + size > end:
+        raise _damaged(file, "the directory lies outside the file", end)
+    return count, size, start
+
+
+def _zip64(file: File, extra: bytes, full: int, stored: int, offset: int) -> tuple[int, int, int]:
+    """Read the wide sizes of an entry's zip64 extra field (id 1)."""
+    pos = 0
+    while pos + 4 <= len(extra):
+        kind, size = extra[pos] | extra[pos + 1] << 8, extra[pos + 2] | extra[pos + 3] << 8
+        if kind == 1:
+            wide = extra[pos + 4 : pos + 4 + size]
+            values = [int.from_bytes(wide[i : i + 8], "little") for i in range(0, len(wide) - 7, 8)]
+            values.reverse()
+            try:
+                return tuple(  # type: ignore[return-value]
+                    values.pop() if narrow == 0xFFFFFFFF else narrow for narrow in (full, stored, offset)
+                )
+            except IndexError:
+                break
+        pos += 4 + size
+    raise _damaged(file, "an entry lacks its zip64 sizes", None)
+
+
+def _damaged(file: File, problem: str, offset: int | None) -> SourceError:
+    return SourceError(f"damaged zip archive: {problem}", path=file.path, offset=offset)

@@ -1,0 +1,136 @@
+"""Directories of torch.distributed.checkpoint: `.metadata` says what is in the `.distcp` files.
+
+torch reads `.metadata` with plain `pickle.load`, which would run whatever a crafted one asks for;
+here the pickle machine reads it. Layout: `torch/distributed/checkpoint/metadata.py`.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from paramcli.checkpoint import Checkpoint, Storage, TensorInfo
+from paramcli.errors import SourceError
+from paramcli.sources.pickles.machine import Machine
+from paramcli.sources.pickles.nodes import Dict, Record
+from paramcli.sources.pickles.rebuild import dtype_of, number, numbers, row_major
+from paramcli.sources.pickles.safety import judge
+from paramcli.sources.pickles.trees import pick
+
+if TYPE_CHECKING:
+    from paramcli.sources import Request
+    from paramcli.sources.files import File
+
+__all__ = ["open_dcp"]
+
+_TENSOR = "torch.distributed.checkpoint.metadata.TensorStorageMetadata"
+_ROOT = "torch.distributed.checkpoint.metadata.Metadata"
+
+
+def open_dcp(file: File, request: Request) -> Checkpoint:
+    """Open a directory by its `.metadata`. Raises SourceError where its chunks do not add up."""
+    machine = Machine(file.read(0, file.size), file.path)
+    root = machine.run()
+    try:
+        if type(root) is not Record or root.path != _ROOT:
+            raise ValueError("it does not describe a distributed checkpoint")
+        facts = _fields(root)
+        tree = _tree(facts, os.path.dirname(file.path))
+        _check_files(facts.get("storage_data"), os.path.dirname(file.path))
+    except ValueError as error:
+        raise SourceError(f"damaged .metadata: {error}", path=file.path) from None
+    picked = pick(tree, file=file.path, key=request.key, everything=request.everything)
+    return Checkpoint(
+        origin=request.target,
+        format="dcp",
+        entries=picked.tensors,
+        key=picked.path,
+        trees=picked.trees,
+        values=picked.values,
+        pickle=judge(machine, refused="it is a distributed checkpoint, for torch.distributed"),
+        notes=picked.notes,
+    )
+
+
+def _fields(record: object) -> dict[str, object]:
+    """The attributes of a dataclass that was pickled."""
+    if type(record) is not Record or type(record.state) is not Dict:
+        raise ValueError("a record without fields")
+    return {name: value for name, value in _pairs(record.state) if type(name) is str}
+
+
+def _pairs(node: object) -> list[tuple[object, object]]:
+    if type(node) is not Dict:
+        raise ValueError("a dictionary is wanted where something else stands")
+    return list(zip(node.pairs[::2], node.pairs[1::2], strict=True))
+
+
+def _tree(facts: dict[str, object], directory: str) -> Dict:
+    """Nest the flat names again by the paths that the planner kept, where it kept them."""
+    paths: dict[str, tuple[object, ...]] = {}
+    if type(facts.get("planner_data")) is Dict:
+        for name, path in _pairs(facts["planner_data"]):
+            if type(name) is str and type(path) is tuple and path:
+                paths[name] = path
+    root = Dict([])
+    branches: dict[tuple[str, ...], Dict] = {(): root}
+    for name, stored in _pairs(facts.get("state_dict_metadata")):
+        if type(name) is not str or type(stored) is not Record:
+            raise ValueError("an entry without a name")
+        steps = tuple(str(step) for step in paths.get(name, (name,)) if type(step) in (str, int))
+        leaf = _tensor(name, stored, directory) if stored.path == _TENSOR else stored
+        node = root
+        for depth, step in enumerate(steps[:-1], 1):
+            child = branches.get(steps[:depth])
+            if child is None:
+                child = branches[steps[:depth]] = Dict([])
+                node.pairs += (step, child)
+            node = child
+        node.pairs += (steps[-1] if steps else name, leaf)
+    return root
+
+
+def _tensor(name: str, stored: Record, directory: str) -> TensorInfo:
+    facts = _fields(stored)
+    properties = facts.get("properties")
+    if type(properties) is not Record or type(properties.state) is not tuple or not properties.state:
+        raise ValueError(f"{name!r} has no element type")
+    dtype = dtype_of(properties.state[0])
+    size = numbers(facts.get("size"))
+    chunks = facts.get("chunks")
+    if type(chunks) is not list:
+        raise ValueError(f"{name!r} has no chunks")
+    count = 0
+    for chunk in chunks:
+        bounds = _fields(chunk)
+        offsets, sizes = numbers(bounds.get("offsets")), numbers(bounds.get("sizes"))
+        if len(offsets) != len(size) or len(sizes) != len(size):
+            raise ValueError(f"{name!r} has a chunk of another rank")
+        inside, volume = True, 1
+        for start, extent, whole in zip(offsets, sizes, size, strict=True):
+            inside &= start + extent <= whole
+            volume *= extent
+        if not inside:
+            raise ValueError(f"{name!r} has a chunk outside of it")
+        count += volume
+    made = TensorInfo(name, dtype, size, row_major(size), 0, Storage("", 0, 0))
+    if count != made.count:
+        raise ValueError(f"the chunks of {name!r} do not cover it once")
+    return made._replace(storage=Storage(directory, name, made.nbytes))
+
+
+def _check_files(storage_data: object, directory: str) -> None:
+    """Every chunk lies inside a file that is there."""
+    sizes: dict[str, int] = {}
+    for _, place in _pairs(storage_data):
+        facts = _fields(place)
+        name = facts.get("relative_path")
+        if type(name) is not str or name in ("", "..") or "/" in name or "\\" in name or "\0" in name:
+            raise ValueError(f"it names {name!r}, which is not a plain file beside it")
+        if name not in sizes:
+            try:
+                sizes[name] = os.stat(os.path.join(directory, name)).st_size
+            except OSError:
+                raise ValueError(f"the file {name!r} that it names is not there") from None
+        if number(facts.get("offset")) + number(facts.get("length")) > sizes[name]:
+            raise ValueError(f"the file {name!r} is shorter than it should be")

@@ -1,0 +1,119 @@
+"""Regular files read by position, and nothing else: no pipe, no device, no read past the end."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING, Self
+
+from paramcli.errors import SourceError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+__all__ = ["File", "HeaderWindow"]
+
+_NONBLOCK = getattr(os, "O_NONBLOCK", 0)
+_BINARY = getattr(os, "O_BINARY", 0)
+
+
+class File:
+    """A regular file, or a stretch of one, open for reading by position.
+
+    `path` is what errors name, `disk_path` the file on disk, `start` where the stretch begins in the file on disk, `size` its
+    length in bytes. Positions count from `start`.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = self.disk_path = path
+        self.start = 0
+        try:
+            # Without O_NONBLOCK the open of a FIFO would wait for a writer that never comes.
+            self._descriptor = os.open(path, os.O_RDONLY | _NONBLOCK | _BINARY)
+        except OSError as error:
+            raise SourceError(_reason(error), path=path, hint=_advice(error)) from None
+        status = os.fstat(self._descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            os.close(self._descriptor)
+            raise SourceError("not a regular file", path=path)
+        self.size = status.st_size
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        os.close(self._descriptor)
+
+    def section(self, start: int, size: int, name: str) -> File:
+        """Return a stretch of this file as a file of its own. It lives as long as this one."""
+        part = object.__new__(File)
+        part.path, part.disk_path = f"{self.path}!{name}", self.disk_path
+        part.start, part.size = self.start + start, size
+        part._descriptor = self._descriptor  # noqa: SLF001 - one class
+        return part
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Return exactly `size` bytes from `offset` on. Raises SourceError where they are not."""
+        if offset < 0 or size < 0 or offset + size > self.size:
+            raise SourceError(
+                f"the file ends before byte {offset + size:,} that it should hold",
+                path=self.path,
+                offset=self.size,
+                hint="the file is cut short; copy or download it again",
+            )
+        content = self._read(offset, size)
+        while len(content) < size:
+            piece = self._read(offset + len(content), size - len(content))
+            if not piece:
+                raise SourceError("the file shrank while it was read", path=self.path)
+            content += piece
+        return content
+
+    def head(self, size: int) -> bytes:
+        """Return the first `size` bytes, fewer where the file is shorter."""
+        return self.read(0, min(size, self.size))
+
+    def _read(self, offset: int, size: int) -> bytes:
+        try:
+            return os.pread(self._descriptor, size, self.start + offset)
+        except OSError as error:
+            raise SourceError(f"cannot be read: {error.strerror}", path=self.path) from None
+
+
+class HeaderWindow:
+    """Many small headers at rising positions, fetched together where they lie close.
+
+    `typical` is the usual distance between two of them, in bytes.
+    """
+
+    def __init__(self, file: File, typical: int, size: int) -> None:
+        self._file = file
+        self._ahead = size if typical > 1 << 14 else 1 << 18
+        self.base = 0
+        self.content = b""
+
+    def reach(self, offset: int, size: int) -> int:
+        """Make `content` hold what there is of `size` bytes at `offset`; return the index."""
+        index = offset - self.base
+        if index < 0 or index + size > len(self.content):
+            end = min(offset + max(size, self._ahead), self._file.size)
+            self.content = self._file.read(offset, max(end - offset, 0))
+            self.base, index = offset, 0
+        return index
+
+
+def _reason(error: OSError) -> str:
+    if error.errno == errno.ENOENT:
+        return "no such file or directory"
+    if error.errno == errno.ELOOP:
+        return "symbolic links that lead round in a circle"
+    return f"cannot be opened: {(error.strerror or str(error)).lower()}"
+
+
+def _advice(error: OSError) -> str | None:
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return "ask its owner for permission to read it"
+    return None

@@ -1,0 +1,87 @@
+"""Files that are no checkpoint of ours: recognized where they can be, and refused with advice."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from paramcli.errors import SourceError
+
+if TYPE_CHECKING:
+    from paramcli.checkpoint import Checkpoint
+    from paramcli.sources import Request
+    from paramcli.sources.files import File
+
+__all__ = ["refuse"]
+
+_BY_HEAD = (
+    (b"version https://git-lfs", "a Git LFS pointer, not the file itself", "run: git lfs pull"),
+    (b"GGUF", "a GGUF file, made for llama.cpp", "the gguf package's gguf-dump lists it"),
+    (b"GGML", "a GGML file, made for llama.cpp", "convert it with llama.cpp's own scripts"),
+    (b"\x1f\x8b", "compressed with gzip", "unpack it first: gunzip"),
+    (b"\xfd7zXZ", "compressed with xz", "unpack it first: unxz"),
+    (b"BZh", "compressed with bzip2", "unpack it first: bunzip2"),
+    (b"\x28\xb5\x2f\xfd", "compressed with Zstandard", "unpack it first: unzstd"),
+    (b"7z\xbc\xaf", "a 7-Zip archive", "unpack it first"),
+    (b"Rar!", "a RAR archive", "unpack it first"),
+    (b"\x89HDF", "an HDF5 file, such as Keras writes", "h5ls or h5py lists it"),
+    (b"\x93NUMPY", "a NumPy array", "numpy.load reads it"),
+    (b"PK\5\6", "an empty zip archive", None),
+    (b"\x89PNG", "a picture", None),
+    (b"\xff\xd8\xff", "a picture", None),
+    (b"%PDF", "a PDF document", None),
+    (b"\x7fELF", "a program", None),
+)
+_WEB_PAGE = (b"<!doctype html", b"<html", b"<?xml")
+
+
+def refuse(file: File, request: Request) -> Checkpoint | None:
+    """Say what the file is instead of a checkpoint; an installed source may still know it."""
+    found = _from_entry_points(file, request)
+    if found is not None:
+        return found
+    what, hint = _describe(file.head(4096))
+    raise SourceError(what, path=file.path, hint=hint)
+
+
+def _from_entry_points(file: File, request: Request) -> Checkpoint | None:
+    from importlib.metadata import entry_points
+
+    for point in entry_points(group="paramcli.sources"):
+        module, _, function = point.value.partition(":")
+        found: Checkpoint | None = getattr(import_module(module), function)(file, request)
+        if found is not None:
+            return found
+    return None
+
+
+def _describe(head: bytes) -> tuple[str, str | None]:
+    if not head:
+        return "an empty file", "copy or download it again"
+    for start, what, hint in _BY_HEAD:
+        if head.startswith(start):
+            return what, hint
+    if head.lstrip()[:64].lower().startswith(_WEB_PAGE):
+        return (
+            "a web page, such as a download that needed a login leaves behind",
+            "open it in a browser to see what it says, then download the file again",
+        )
+    if head[:1] == b"\x08" and b"onnx" in head.lower() or head[:2] == b"\x08\x07":
+        return "an ONNX model, as far as its first bytes tell", "the onnx package reads it"
+    if len(head) < 8:
+        return "a file too short to be a checkpoint", "copy or download it again"
+    if not head.strip(b"\0"):
+        return "nothing but zeros", "the copy failed half-way; copy or download it again"
+    if _is_text(head):
+        return "a text file, no checkpoint", "a Python file is a target as file.py:Class"
+    return "not a checkpoint of any kind that is known", "run: paramcli list --help"
+
+
+def _is_text(head: bytes) -> bool:
+    try:
+        text = head[:1024].decode()
+    except UnicodeDecodeError as error:
+        if error.start < len(head[:1024]) - 3:
+            return False
+        text = head[: error.start].decode()
+    return all(char.isprintable() or char in "\t\n\r\f" for char in text)

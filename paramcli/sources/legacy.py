@@ -1,0 +1,167 @@
+"""torch.save's stream of before PyTorch 1.6: five pickles, then the storages one after another.
+
+Layout: `torch/serialization.py` (`_legacy_save`, `_legacy_load`). Unlike torch, which must read
+the whole file, this reads the pickles and eight bytes of each storage.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from paramcli.checkpoint import Checkpoint, Place, Storage
+from paramcli.errors import SourceError
+from paramcli.sources.files import HeaderWindow
+from paramcli.sources.pickles.calls import TensorCalls
+from paramcli.sources.pickles.machine import Machine
+from paramcli.sources.pickles.nodes import Dict, Global, TypedStorage
+from paramcli.sources.pickles.rebuild import BUILDERS, STORAGE_DTYPES, number
+from paramcli.sources.pickles.safety import judge
+from paramcli.sources.pickles.trees import pick
+
+if TYPE_CHECKING:
+    from paramcli.checkpoint import DType
+    from paramcli.sources import Request
+    from paramcli.sources.files import File
+
+__all__ = ["MAGIC", "PickleStream", "StorageTable", "open_legacy"]
+
+MAGIC = 0x1950A86A20F9469CFC6C
+_PROTOCOL = 1001
+_FIRST_READ = 1 << 17
+
+
+class PickleStream:
+    """Pickles in a file from `offset` on, each read in growing pieces: no length is known."""
+
+    def __init__(self, file: File) -> None:
+        self.file = file
+        self.offset = 0
+        self.machines: list[Machine] = []
+
+    def next(self, table: StorageTable | None = None) -> object:
+        """Run the pickle at `offset` and move just past it."""
+        start = self.offset
+        machine = Machine(
+            self._piece(start, _FIRST_READ), self.file.path, base=start,
+            more=lambda size: self._piece(start + len(machine.data), size),
+            persistent=table.persistent if table else None,
+            calls=TensorCalls(table.storage, legacy=True) if table else None,
+            builders=table.builders if table else BUILDERS,
+        )  # fmt: skip
+        self.machines.append(machine)
+        value = machine.run()
+        self.offset += machine.position
+        return value
+
+    def _piece(self, start: int, size: int) -> bytes:
+        return self.file.read(start, max(min(size, self.file.size - start), 0))
+
+
+class StorageTable:
+    """Storages as the object pickle declares them: by key, before their bytes are met."""
+
+    builders = BUILDERS
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.by_key: dict[str, TypedStorage] = {}
+
+    def storage(self, dtype: DType, key: str, numel: int) -> TypedStorage:
+        """Return the storage of this key; as in torch, its first mention counts."""
+        found = self.by_key.get(key)
+        if found is None:
+            made = Storage(self.path, key, dtype.nbytes(numel))
+            found = self.by_key[key] = TypedStorage(made, dtype, 0, numel)
+        return found
+
+    def persistent(self, identity: object) -> object:
+        """Answer ("storage", class, key, location, numel, view) and ("module", class, …)."""
+        if type(identity) is tuple and len(identity) == 4 and identity[0] == "module":
+            return identity[1]  # the class of a module, with the source that it once had
+        if type(identity) is not tuple or len(identity) not in (5, 6) or identity[0] != "storage":
+            raise ValueError("a persistent id that is not a storage's")
+        _, cls, key, _, numel = identity[:5]
+        dtype = STORAGE_DTYPES.get(cls.path) if type(cls) is Global else None
+        if dtype is None or type(key) not in (str, int):
+            raise ValueError("a storage of no known class")
+        whole = self.storage(dtype, str(key), number(numel))
+        view = identity[5] if len(identity) == 6 else None
+        if view is None:
+            return whole
+        if type(view) is not tuple or len(view) != 3:
+            raise ValueError("a view of a storage that says neither where nor how long")
+        start, count = number(view[1]), number(view[2])
+        if start + count > whole.count:
+            raise ValueError("a view reaches past the end of its storage")
+        return whole._replace(start=start, count=count)
+
+
+def open_legacy(file: File, request: Request) -> Checkpoint:
+    """Open a legacy stream. Raises SourceError where its pickles or storages are damaged."""
+    stream = PickleStream(file)
+    if stream.next() != MAGIC or stream.next() != _PROTOCOL:
+        raise SourceError("a pickle, but no checkpoint of torch.save", path=file.path)
+    order = _byteorder(stream.next())
+    if order != "little":
+        raise SourceError("a legacy checkpoint of a big-endian machine", path=file.path)
+    table = StorageTable(file.path)
+    root = stream.next(table)
+    keys = stream.next()
+    offsets = _offsets(file, keys, table, stream.offset)
+    picked = pick(root, file=file.path, key=request.key, everything=request.everything)
+
+    def locate(storage: Storage) -> Place | None:
+        offset = offsets.get(str(storage.key))
+        return None if offset is None else Place(file.disk_path, file.start + offset)
+
+    return Checkpoint(
+        origin=request.target,
+        format="torch-legacy",
+        entries=picked.tensors,
+        key=picked.path,
+        trees=picked.trees,
+        values=picked.values,
+        pickle=judge(*stream.machines),
+        notes=picked.notes,
+        locate=locate,
+    )
+
+
+def _byteorder(system: object) -> str:
+    if type(system) is Dict:
+        facts = list(zip(system.pairs[::2], system.pairs[1::2], strict=True))
+        return "big" if ("little_endian", False) in facts else "little"
+    return "little"
+
+
+def _offsets(file: File, keys: object, table: StorageTable, start: int) -> dict[str, int]:
+    """Where each storage's bytes begin: they follow in order of their keys, each after its length.
+
+    Raises SourceError where the keys are not those of the object, or a length is another one.
+    """
+    if type(keys) is not list or not all(type(key) in (str, int) for key in keys):
+        raise SourceError("the list of storages is no list of keys", path=file.path, offset=start)
+    names = [str(key) for key in keys]
+    if len(set(names)) != len(names) or set(names) != table.by_key.keys():
+        raise SourceError(
+            "the list of storages is not that of the tensors", path=file.path, offset=start
+        )
+    offsets: dict[str, int] = {}
+    window = HeaderWindow(file, (file.size - start) // max(len(names), 1), 8)
+    pos = start
+    for name in names:
+        typed = table.by_key[name]
+        at = window.reach(pos, 8)
+        numel = int.from_bytes(window.content[at : at + 8], "little", signed=True)
+        if numel != typed.count:
+            raise SourceError(
+                f"storage {name} states another length than its tensors", path=file.path, offset=pos
+            )
+        offsets[name] = pos + 8
+        pos += 8 + typed.storage.nbytes
+        if pos > file.size:
+            raise SourceError(
+                "the file ends inside a storage", path=file.path, offset=file.size,
+                hint="the file is cut short; copy or download it again",
+            )  # fmt: skip
+    return offsets

@@ -1,0 +1,140 @@
+"""A model class of the user's own opened as a checkpoint, built without memory where it can be."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from typing import TYPE_CHECKING
+
+from paramcli.checkpoint import Checkpoint
+from paramcli.errors import ParamcliError, SourceError, UsageError
+from paramcli.sources import user_code
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from torch import Tensor, nn
+
+    from paramcli.sources import Request
+
+__all__ = ["looks_like_module", "open_module"]
+
+_ON_THE_CPU = "built on the CPU: its constructor does not run on the meta device"
+
+
+def looks_like_module(target: str) -> bool:
+    """Say whether a target is written as `pkg.mod:Net` or `file.py:Net`, without importing it."""
+    left, right = user_code.split(target)
+    if ":" not in target or "://" in target or "/" in right or "\\" in right:
+        return False
+    return left.endswith(".py") or all(map(str.isidentifier, left.split(".")))
+
+
+def open_module(request: Request) -> Checkpoint:
+    """Open a model class, a factory or an instance. This runs the user's code.
+
+    Raises UserCodeError where that code fails, SourceError where it is not there or makes no
+    module, and UsageError where the arguments do not fit.
+    """
+    target = request.target
+    place = user_code.locate(target)
+    try:
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise ParamcliError(
+            f"{target}: opening a model class needs PyTorch ({error})", hint="pip install torch"
+        ) from error
+    from paramcli.sources.module_tree import survey
+
+    with user_code.visit(place):
+        module, built = _build(target, user_code.load(place), request.arguments)
+        entries, seen = survey(module)
+    return Checkpoint(origin=target, format="module", entries=entries, notes=built + seen)
+
+
+def _build(
+    target: str, found: object, arguments: Mapping[str, object]
+) -> tuple[nn.Module, tuple[str, ...]]:
+    """Return the module that a class, factory or instance stands for, and notes on how."""
+    import torch
+    from torch import nn
+
+    if isinstance(found, nn.Module):
+        if arguments:
+            raise UsageError(
+                f"{target} is a module already built, so it takes no arguments",
+                hint="name its class to build another one",
+            )
+        return found, ()
+    if not callable(found) or (inspect.isclass(found) and not issubclass(found, nn.Module)):
+        raise _no_module(target, "is", found)
+    _check(target, found, arguments)
+    # An error here may be the meta device's doing; the user's own will be raised again below.
+    with contextlib.suppress(Exception, SystemExit), torch.device("meta"), _nothing_drawn():
+        return _made(target, found, arguments), ()
+    with user_code.blame(f"{target}: building it"):
+        return _made(target, found, arguments), (_ON_THE_CPU,)
+
+
+def _made(target: str, make: Callable[..., object], arguments: Mapping[str, object]) -> nn.Module:
+    from torch import nn
+
+    made = make(**arguments)
+    if not isinstance(made, nn.Module):
+        raise _no_module(target, "returned", made)
+    return made
+
+
+def _no_module(target: str, verb: str, value: object) -> SourceError:
+    kind = f"the class {value.__name__}" if inspect.isclass(value) else type(value).__name__
+    return SourceError(
+        f"{target} {verb} {kind}, not a torch.nn.Module",
+        hint="name a subclass or an instance of torch.nn.Module, or a function that returns one",
+    )
+
+
+def _check(target: str, make: Callable[..., object], arguments: Mapping[str, object]) -> None:
+    """Compare the arguments with the signature, before anything runs for want of one."""
+    try:
+        parameters = inspect.signature(make).parameters.values()
+    except (TypeError, ValueError):  # made in C: the call itself will tell
+        return
+    by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    accepted = {item.name: item.default for item in parameters if item.kind in by_name}
+    unexpected = [name for name in arguments if name not in accepted]
+    if unexpected and all(item.kind is not item.VAR_KEYWORD for item in parameters):
+        raise UsageError(
+            f"{target} does not take the argument {', '.join(unexpected)}",
+            hint=f"it takes {', '.join(accepted) or 'none'}",
+        )
+    missing = [
+        name
+        for name, default in accepted.items()
+        if default is inspect.Parameter.empty and name not in arguments
+    ]
+    if missing:
+        raise UsageError(
+            f"{target} needs the argument {', '.join(missing)}",
+            hint=f"give it as {' '.join(f'--arg {name}=…' for name in missing)}",
+        )
+
+
+@contextlib.contextmanager
+def _nothing_drawn() -> Iterator[None]:
+    """Make the functions of `torch.nn.init` leave tensors as they are: no value will be read."""
+    from torch.nn import init
+
+    drawing = {
+        name: function
+        for name, function in vars(init).items()
+        if name.endswith("_") and not name.startswith("_")
+    }
+
+    def untouched(tensor: Tensor, *_: object, **__: object) -> Tensor:
+        return tensor
+
+    vars(init).update(dict.fromkeys(drawing, untouched))
+    try:
+        yield
+    finally:
+        vars(init).update(drawing)

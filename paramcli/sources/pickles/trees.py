@@ -1,0 +1,292 @@
+"""The trees of tensors in what a pickle describes: which one is the model, and its flat names."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from paramcli.checkpoint import TensorInfo, Tree
+from paramcli.errors import SourceError, UsageError
+from paramcli.sources.pickles.nodes import Dict, Global, Record, Set
+from paramcli.sources.pickles.rebuild import meaning
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from paramcli.checkpoint import Kind
+
+__all__ = ["Picked", "flatten", "is_module", "pick"]
+
+MAX_DEPTH = 10_000
+MAX_REPEATED = 100_000
+MAX_TEXT = 1 << 27
+_CONTAINERS = frozenset([Dict, Set, Record, list, tuple, TensorInfo])
+_TENSOR_GROUPS: tuple[tuple[str, Kind], ...] = (("_parameters", "parameter"), ("_buffers", "buffer"))
+_new = tuple.__new__
+
+MODEL_KEYS = (
+    "state_dict", "model_state_dict", "model_state", "model", "module", "net", "network",
+    "net_state_dict", "weights", "params", "policy",
+)  # fmt: skip
+"""Where trainers keep the model's own weights, the likeliest first."""
+
+_AUXILIARY = re.compile(
+    r"opt(im(izer)?s?)?($|[_.-])|optim|sched|scaler|(^|[_.-])(ema|swa|rng|amp|callbacks?|loops?)($|[_.-])"
+    r"|shadow|random_state|hyper_?param|^(args|config|cfg|epoch|step|global_step|iteration|loss|best.*)$",
+    re.IGNORECASE,
+)
+
+
+class Picked(NamedTuple):
+    """The tree that is listed: its path (None for all there is), and what else was found."""
+
+    path: str | None
+    tensors: tuple[TensorInfo, ...]
+    values: tuple[tuple[str, object], ...]
+    trees: tuple[Tree, ...]
+    notes: tuple[str, ...]
+
+
+def pick(root: object, *, file: str, key: str | None, everything: bool) -> Picked:
+    """Choose the tree to list: the one asked for, else the model's own where that is clear.
+
+    Raises UsageError for a `key` that is not there, SourceError for trees beyond all bounds.
+    """
+    tensors, values = flatten(root, file)
+    trees = tuple(
+        Tree(name, len(flatten(node, file)[0])) for name, node in _members(root) if _holds(node)
+    )
+    if everything:
+        return Picked(None, tensors, values, trees, ())
+    if key is not None:
+        return Picked(key, flatten(_at(root, key, trees), file)[0], values, trees, ())
+    chosen, node = _choose(root)
+    if not chosen:
+        return Picked(None, tensors, values, trees, _ambiguous(root, trees))
+    name = ".".join(chosen)
+    others = [f"{tree.path} ({tree.tensors:,})" for tree in trees if tree.path != chosen[0]]
+    note = f"picked {name!r}"
+    if others:
+        more = f" and {len(others) - 6} more" if len(others) > 6 else ""
+        note += f"; also here: {', '.join(others[:6])}{more} (--key picks another, --all shows all)"
+    return Picked(name, flatten(node, file)[0], values, trees, (note,))
+
+
+def _ambiguous(root: object, trees: tuple[Tree, ...]) -> tuple[str, ...]:
+    """Say so where several trees are listed together and one of them may be what is wanted."""
+    names = [tree.path for tree in trees if not _AUXILIARY.search(tree.path)]
+    if is_module(root) or len(trees) < 2 or len(names) == len(_members(root)):
+        return ()
+    listed = ", ".join(f"{tree.path} ({tree.tensors:,})" for tree in trees[:6])
+    return (f"no one tree is clearly the model, so all are listed: {listed} (--key picks one)",)
+
+
+def _choose(root: object) -> tuple[list[str], object]:
+    """Walk from the root to the model's weights as long as the way is clear."""
+    path: list[str] = []
+    node = root
+    while not is_module(node):
+        members = _members(node)
+        holders = {name: child for name, child in members if _holds(child)}
+        plain = [name for name in holders if not _AUXILIARY.search(name)]
+        known = next((name for name in MODEL_KEYS if name in holders), None)
+        if known is not None and (not path or plain == [known]):
+            step = known
+        elif any(type(child) is TensorInfo and not _AUXILIARY.search(name) for name, child in members):
+            break
+        elif len(plain) == 1 and not path:
+            step = plain[0]
+        else:
+            break
+        path.append(step)
+        node = holders[step]
+    return path, node
+
+
+def _at(root: object, key: str, trees: tuple[Tree, ...]) -> object:
+    """Return the node at a dotted path; names on the way may hold dots themselves."""
+    node, rest = root, key
+    while rest:
+        members = dict(_members(node))
+        step = next(
+            (name for name in sorted(members, key=len, reverse=True)
+             if rest == name or rest.startswith(f"{name}.")), None,
+        )  # fmt: skip
+        if step is None:
+            listed = ", ".join(tree.path for tree in trees[:8])
+            hint = f"there is: {listed}" if listed else "the file holds one tree only"
+            raise UsageError(f"no tree {key!r} in this file", hint=hint)
+        node, rest = members[step], rest[len(step) + 1 :]
+    return node
+
+
+def flatten(
+    root: object, file: str
+) -> tuple[tuple[TensorInfo, ...], tuple[tuple[str, object], ...]]:
+    """Return the tensors below `root` by dotted path, and the values that are no tensors.
+
+    Walks without recursion, never around a circle, and lists what stands in two places twice up
+    to a bound, since a few bytes can name the same list a billion times.
+    """
+    if type(root) is TensorInfo:
+        return (root,), ()
+    tensors: list[TensorInfo] = []
+    values: list[tuple[str, object]] = []
+    parts: list[str] = []
+    ways = [iter(_members(root))]
+    open_nodes, seen = [id(root)], {id(root)}
+    around = {id(root)}
+    repeated = text = 0
+    while ways:
+        for name, child in ways[-1]:
+            if type(child) is TensorInfo:
+                if parts:
+                    text += sum(map(len, parts))
+                    tensors.append(_named(".".join((*parts, name)), child))
+                else:
+                    tensors.append(_named(name, child))
+                continue
+            if _is_leaf(child):
+                values.append((".".join((*parts, name)), child))
+                continue
+            if id(child) in around:
+                continue
+            members = _members(child)
+            if id(child) in seen:
+                repeated += 1 + len(members)
+            seen.add(id(child))
+            around.add(id(child))
+            open_nodes.append(id(child))
+            parts.append(name)
+            ways.append(iter(members))
+            break
+        else:
+            ways.pop()
+            around.discard(open_nodes.pop())
+            if parts:
+                parts.pop()
+        if len(ways) > MAX_DEPTH or repeated > MAX_REPEATED or text > MAX_TEXT:
+            raise SourceError("its containers are nested beyond all bounds", path=file)
+    return tuple(_distinct(tensors)), tuple(values)
+
+
+def _named(name: str, info: TensorInfo) -> TensorInfo:
+    return _new(TensorInfo, (name, *info[1:]))
+
+
+def _distinct(tensors: list[TensorInfo]) -> list[TensorInfo]:
+    """Tell apart names that came out equal, such as those of the keys 1 and "1"."""
+    if len({info.name for info in tensors}) == len(tensors):
+        return tensors
+    taken: dict[str, int] = {}
+    result = []
+    for info in tensors:
+        count = taken[info.name] = taken.get(info.name, 0) + 1
+        result.append(info if count == 1 else _named(f"{info.name}#{count}", info))
+    return result
+
+
+def _is_leaf(node: object) -> bool:
+    if type(node) in (list, tuple):
+        return not any(type(item) in _CONTAINERS for item in node)  # type: ignore[attr-defined]
+    return type(node) not in _CONTAINERS
+
+
+def _holds(root: object) -> bool:
+    """Whether a container has a tensor anywhere below."""
+    seen: set[int] = set()
+    pending = [root] if type(root) in _CONTAINERS and type(root) is not TensorInfo else []
+    while pending:
+        node = pending.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        for _, child in _members(node):
+            if type(child) is TensorInfo:
+                return True
+            if type(child) in _CONTAINERS:
+                pending.append(child)
+    return False
+
+
+def is_module(node: object) -> bool:
+    """Whether a record is a whole pickled `torch.nn.Module`."""
+    return type(node) is Record and {"_parameters", "_modules"} <= set(_attributes(node))
+
+
+def _members(node: object) -> list[tuple[str, object]]:
+    """The named children of a container; the last of equal keys counts, in the first's place."""
+    if type(node) is Dict:
+        keys, children = node.pairs[::2], node.pairs[1::2]
+        if all(type(key) is str for key in keys) and len(set(keys)) == len(keys):
+            return list(zip(keys, children, strict=True))  # type: ignore[arg-type]
+        return list(_last_of_equals(keys, children))
+    if type(node) in (list, tuple):
+        return [(str(index), child) for index, child in enumerate(node)]  # type: ignore[arg-type, var-annotated]
+    if type(node) is Set:
+        return [(str(index), child) for index, child in enumerate(node.items)]
+    if type(node) is Record:
+        return _record_members(node)
+    return []
+
+
+def _last_of_equals(keys: list[object], children: list[object]) -> Iterator[tuple[str, object]]:
+    found: dict[tuple[bool, str], tuple[str, object]] = {}
+    for key, child in zip(keys, children, strict=True):
+        text = _key_text(key)
+        found[type(key) is str, text] = (text, child)
+    yield from found.values()
+
+
+def _key_text(key: object) -> str:
+    if type(key) is str:
+        return key
+    if type(key) is bytes:
+        return key.decode("latin-1")
+    if type(key) is int and key.bit_length() > 1024:
+        return f"{key:#x}"
+    if key is None or type(key) in (int, float, bool, complex):
+        return str(key)
+    if type(key) is Global:
+        return key.path
+    return f"<{type(key).__name__.lower()}>"
+
+
+def _record_members(record: Record) -> list[tuple[str, object]]:
+    attributes = _attributes(record)
+    if "_parameters" in attributes and "_modules" in attributes:
+        return _module_members(attributes)
+    children: list[tuple[str, object]] = []
+    if type(record.args) is tuple:
+        children += [(str(index), child) for index, child in enumerate(record.args)]
+    children += [(str(index), child) for index, child in enumerate(record.items)]
+    if record.pairs:
+        children += _members(Dict(record.pairs))
+    children += attributes.items()
+    return [(name, _resolved(child)) for name, child in children]
+
+
+def _module_members(attributes: dict[str, object]) -> list[tuple[str, object]]:
+    """A module's own tensors and its submodules, in the order of its state dict."""
+    children: list[tuple[str, object]] = []
+    for group, kind in _TENSOR_GROUPS:
+        for name, child in _members(attributes.get(group)):
+            tensor = _resolved(child)
+            if type(tensor) is TensorInfo:
+                children.append((name, tensor._replace(kind=kind)))
+    children += [
+        (name, child) for name, child in _members(attributes["_modules"]) if child is not None
+    ]
+    return children
+
+
+def _attributes(record: Record) -> dict[str, object]:
+    state = record.state
+    dicts = state if type(state) is tuple else (state,)  # (attributes, slots)
+    return {
+        name: child for part in dicts if type(part) is Dict for name, child in _members(part)
+    }
+
+
+def _resolved(node: object) -> object:
+    return meaning(node) if type(node) is Record else node

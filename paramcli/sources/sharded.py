@@ -1,0 +1,177 @@
+"""Checkpoints in several files: an index beside its shards, and the directories that hold them.
+
+Layout: `huggingface_hub/serialization/_base.py` (`weight_map` from names to shard files).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+from paramcli.checkpoint import Checkpoint, Place, Storage
+from paramcli.errors import SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from paramcli.checkpoint import TensorInfo
+    from paramcli.sources import Request
+    from paramcli.sources.files import File
+
+__all__ = ["main_file", "open_index"]
+
+MAX_INDEX = 256 << 20
+_SHOWN = 3
+
+_WEIGHTS = (
+    "model.safetensors.index.json", "model.safetensors", "pytorch_model.bin.index.json",
+    "pytorch_model.bin", "diffusion_pytorch_model.safetensors.index.json",
+    "diffusion_pytorch_model.safetensors", "adapter_model.safetensors", "adapter_model.bin",
+    "consolidated.safetensors", "consolidated.00.pth",
+)  # fmt: skip
+"""What a model directory calls its weights, the first that is there counting."""
+_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".th")
+
+
+def main_file(directory: str) -> str:
+    """Return the file of a model directory that holds or lists its weights.
+
+    Raises SourceError where there is none, or several and none that is clearly the model's.
+    """
+    try:
+        names = sorted(os.listdir(directory))
+    except OSError as error:
+        raise SourceError(f"cannot be listed: {error.strerror}", path=directory) from None
+    for name in _WEIGHTS:
+        if name in names:
+            return os.path.join(directory, name)
+    found = [name for name in names if name.endswith(".index.json")] or [
+        name for name in names if name.endswith(_SUFFIXES)
+    ]
+    if len(found) == 1:
+        return os.path.join(directory, found[0])
+    if not found:
+        raise SourceError("a directory without a checkpoint in it", path=directory)
+    listed = ", ".join(found[:_SHOWN]) + (", …" if len(found) > _SHOWN else "")
+    raise SourceError(
+        f"a directory with {len(found)} checkpoints", path=directory, hint=f"name one: {listed}"
+    )
+
+
+def open_index(
+    file: File, request: Request, open_shard: Callable[[str], Checkpoint]
+) -> Checkpoint:
+    """Open the shards that an index names, and hold the index against what they hold."""
+    weight_map, stated = _index(file)
+    directory = os.path.dirname(file.path)
+    shards: dict[str, Checkpoint] = {}
+    for name in dict.fromkeys(weight_map.values()):
+        shards[name] = _open(os.path.join(directory, name), file.path, open_shard)
+    where: dict[str, list[str]] = {}
+    found: dict[str, TensorInfo] = {}
+    for shard, checkpoint in shards.items():
+        for info in checkpoint.entries:
+            where.setdefault(info.name, []).append(shard)
+            if weight_map.get(info.name) == shard or info.name not in found:
+                found[info.name] = info
+    entries = [found[name] for name in weight_map if name in found]
+    entries += [info for name, info in found.items() if name not in weight_map]
+    kinds = {checkpoint.format for checkpoint in shards.values()}
+    metadata = {
+        key: value for shard in shards.values() for key, value in shard.metadata.items()
+    }
+    by_file = {info.storage.file: checkpoint for checkpoint in shards.values() for info in checkpoint}
+
+    def locate(storage: Storage) -> Place | None:
+        return by_file[storage.file].locate(storage)
+
+    return Checkpoint(
+        origin=request.target,
+        format="sharded-safetensors" if kinds <= {"safetensors"} else "sharded-torch",
+        entries=tuple(entries),
+        metadata=metadata | ({"total_size": stated} if stated else {}),
+        notes=tuple(note for checkpoint in shards.values() for note in checkpoint.notes),
+        pickle=next((shard.pickle for shard in shards.values() if shard.pickle), None),
+        problems=tuple(_problems(weight_map, where, directory, shards)),
+        locate=locate,
+    )
+
+
+def _open(path: str, index: str, open_shard: Callable[[str], Checkpoint]) -> Checkpoint:
+    if not os.path.lexists(path):
+        raise SourceError(
+            f"the index {os.path.basename(index)} names it, but it is not there", path=path,
+            hint="download the missing shard",
+        )  # fmt: skip
+    checkpoint = open_shard(path)
+    if checkpoint.format.startswith("sharded"):
+        raise SourceError("a shard that is an index itself", path=path)
+    return checkpoint
+
+
+def _index(file: File) -> tuple[dict[str, str], str | None]:
+    """Read an index: shard file by tensor name, and the total size that it states."""
+    if file.size > MAX_INDEX:
+        raise SourceError(f"an index of {file.size:,} bytes", path=file.path)
+    try:
+        index = json.loads(file.read(0, file.size).decode(), object_pairs_hook=_unique)
+    except (ValueError, RecursionError) as error:
+        raise SourceError(f"the index cannot be read: {error}", path=file.path) from None
+    weight_map = index.get("weight_map") if isinstance(index, dict) else None
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise SourceError(
+            "JSON, but no index of a sharded checkpoint: it has no weight_map", path=file.path
+        )
+    names = set()
+    for name, shard in weight_map.items():
+        if type(shard) is not str:
+            raise SourceError(f"the index puts {name!r} in something that is no file", path=file.path)
+        names.add(shard)
+    for shard in names:
+        if shard in ("", ".", "..") or "/" in shard or "\\" in shard or "\0" in shard:
+            raise SourceError(
+                f"the index names {shard!r}, which is not a plain file beside it", path=file.path
+            )
+    metadata = index.get("metadata")
+    stated = metadata.get("total_size") if isinstance(metadata, dict) else None
+    return weight_map, str(stated) if type(stated) in (int, float) else None
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key stands in it twice")
+    return found
+
+
+def _problems(
+    weight_map: dict[str, str],
+    where: dict[str, list[str]],
+    directory: str,
+    shards: dict[str, Checkpoint],
+) -> list[str]:
+    """How the index and its shards disagree, a line for each kind of disagreement."""
+    missing = [name for name in weight_map if name not in where]
+    misplaced = [
+        name for name, shard in weight_map.items() if name in where and shard not in where[name]
+    ]
+    twice = [name for name, places in where.items() if len(places) > 1]
+    # A name that was dropped for a tie is in a shard's metadata, and the index leaves it out.
+    tied = {name for shard in shards.values() for name in shard.metadata}
+    unlisted = [name for name in where if name not in weight_map and name not in tied]
+    unused = [
+        name for name in sorted(os.listdir(directory))
+        if name not in shards and "-of-" in name and name.endswith((".safetensors", ".bin"))
+    ]  # fmt: skip
+    return [
+        f"{len(names):,} {what}: {', '.join(names[:_SHOWN])}{', …' if len(names) > _SHOWN else ''}"
+        for names, what in (
+            (missing, "in the index, but in no shard"),
+            (misplaced, "in another shard than the index says"),
+            (twice, "in more than one shard"),
+            (unlisted, "in a shard, but not in the index"),
+            (unused, "shards that the index does not name"),
+        )
+        if names
+    ]

@@ -1,0 +1,199 @@
+"""torch.save's zip format (PyTorch 1.6 and later), and plain zips of several such files.
+
+Layout: `torch/serialization.py` (`_save`, `_load`) and `caffe2/serialize/inline_container.cc`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from paramcli.checkpoint import Checkpoint, Place, Storage
+from paramcli.errors import SourceError
+from paramcli.sources.archive import STORED, Archive
+from paramcli.sources.pickles.calls import TensorCalls
+from paramcli.sources.pickles.machine import Machine
+from paramcli.sources.pickles.nodes import Dict, Global, TypedStorage
+from paramcli.sources.pickles.rebuild import STORAGE_DTYPES, number
+from paramcli.sources.pickles.safety import judge
+from paramcli.sources.pickles.trees import pick
+
+if TYPE_CHECKING:
+    from paramcli.checkpoint import DType
+    from paramcli.sources import Request
+    from paramcli.sources.files import File
+
+__all__ = ["TorchArchive", "open_zip"]
+
+_MAX_VERSION = 10
+
+
+def open_zip(file: File, request: Request) -> Checkpoint:
+    """Open a zip archive: torch.save's own, TorchScript, or a zip of such files."""
+    archive = Archive(file)
+    folders = {name.partition("/")[0] for name in archive.entries}
+    if any(name.endswith("/data.pkl") or name == "data.pkl" for name in archive.entries):
+        if len(folders) != 1 or "data.pkl" in archive.entries:
+            raise SourceError(
+                "the archive has not the one top folder that torch.save gives it", path=file.path
+            )
+        folder = folders.pop()
+        if f"{folder}/constants.pkl" in archive.entries:
+            from paramcli.sources.torchscript import open_script
+
+            return open_script(TorchArchive(archive, folder), request)
+        return _open_save(TorchArchive(archive, folder), request)
+    if any(name.endswith("/model.json") for name in archive.entries):
+        from paramcli.sources.torchscript import open_old_script
+
+        return open_old_script(archive, request)
+    return _open_bundle(archive, request)
+
+
+class TorchArchive:
+    """One archive of torch.save: its pickles run with its storages as persistent ids."""
+
+    def __init__(self, archive: Archive, folder: str) -> None:
+        self.archive, self.folder = archive, folder
+        self.path = archive.file.path
+        self.byteorder: Literal["little", "big"] = "little"
+        self._storages: dict[str, TypedStorage] = {}
+        self._check_names()
+        if f"{folder}/byteorder" in archive.entries:
+            order = archive.read(f"{folder}/byteorder")
+            if order not in (b"little", b"big"):
+                raise SourceError("a byte order that is neither little nor big", path=self.path)
+            self.byteorder = "little" if order == b"little" else "big"
+        if f"{folder}/version" in archive.entries:
+            version = archive.read(f"{folder}/version").strip()
+            if not version.isdigit() or not 1 <= int(version[:9]) <= _MAX_VERSION:
+                raise SourceError(
+                    f"format version {version[:20].decode(errors='replace')} is not known",
+                    path=self.path, hint="it may need a newer paramcli",
+                )  # fmt: skip
+
+    def _check_names(self) -> None:
+        """Refuse names that torch, which looks them up without regard to case, would confuse."""
+        lower = {name.lower() for name in self.archive.entries}
+        if len(lower) != len(self.archive.entries):
+            raise SourceError(
+                "two entries differ in upper and lower case alone", path=self.path,
+                hint="torch.load would read either one; such a file is made to deceive",
+            )  # fmt: skip
+
+    def run(self, name: str = "data.pkl", tensors: str = "data") -> tuple[object, Machine]:
+        """Run the pickle `name`, its storages being the entries below the folder `tensors`."""
+        prefix = f"{self.folder}/{tensors}/"
+        entries, storages, path = self.archive.entries, self._storages, self.path
+
+        def storage(dtype: DType, key: str, numel: int) -> TypedStorage:
+            found = storages.get(prefix + key)
+            if found is not None:
+                return found
+            nbytes = dtype.nbytes(numel)
+            entry = entries.get(prefix + key)
+            if entry is None or entry.size < nbytes:
+                if nbytes:
+                    raise ValueError(
+                        f"storage {key!r} is not in the file" if entry is None
+                        else f"storage {key!r} is shorter than it should be"
+                    )  # fmt: skip
+            made = TypedStorage(Storage(path, prefix + key, nbytes), dtype, 0, numel)
+            storages[prefix + key] = made
+            return made
+
+        def persistent(identity: object) -> TypedStorage:
+            if type(identity) is not tuple or len(identity) != 5 or identity[0] != "storage":
+                raise ValueError("a persistent id that is not a storage's")
+            _, cls, key, _, numel = identity
+            dtype = STORAGE_DTYPES.get(cls.path) if type(cls) is Global else None
+            if dtype is None or type(key) is not str:
+                raise ValueError("a storage of no known class")
+            return storage(dtype, key, number(numel))
+
+        content = self.archive.read(f"{self.folder}/{name}")
+        machine = Machine(
+            content, f"{path}!{name}", persistent=persistent,
+            calls=TensorCalls(storage, legacy=False),
+        )  # fmt: skip
+        return machine.run(), machine
+
+    def locate(self, storage: Storage) -> Place | None:
+        """Where a storage lies in the file, None where it is compressed."""
+        entry = self.archive.entries.get(str(storage.key))
+        if entry is None or entry.method != STORED:
+            return None
+        file = self.archive.file
+        return Place(file.disk_path, file.start + entry.offset)
+
+
+def _open_save(archive: TorchArchive, request: Request) -> Checkpoint:
+    root, machine = archive.run()
+    picked = pick(root, file=archive.path, key=request.key, everything=request.everything)
+    return Checkpoint(
+        origin=request.target,
+        format="torch-zip",
+        entries=picked.tensors,
+        key=picked.path,
+        trees=picked.trees,
+        values=picked.values,
+        pickle=judge(machine),
+        notes=picked.notes,
+        byteorder=archive.byteorder,
+        locate=archive.locate,
+    )
+
+
+def _open_bundle(archive: Archive, request: Request) -> Checkpoint:
+    """A zip of .pth files, as Stable-Baselines3 writes: each file is a tree of its own."""
+    names = [name for name in archive.entries if name.endswith((".pth", ".pt"))]
+    if not names:
+        raise _foreign(archive)
+    parts: list[TorchArchive] = []
+    machines: list[Machine] = []
+    pairs: list[object] = []
+    for name in names:
+        entry = archive.entries[name]
+        if entry.method != STORED:
+            raise SourceError(
+                f"{name!r} is compressed inside the archive", path=archive.file.path,
+                hint="unzip it and open the file itself",
+            )  # fmt: skip
+        inner = Archive(archive.file.section(entry.offset, entry.size, name))
+        folders = {inside.partition("/")[0] for inside in inner.entries}
+        if len(folders) != 1:
+            raise _foreign(archive)
+        parts.append(TorchArchive(inner, folders.pop()))
+        root, machine = parts[-1].run()
+        machines.append(machine)
+        pairs += [name.rpartition(".")[0], root]
+    picked = pick(Dict(pairs), file=archive.file.path, key=request.key, everything=request.everything)
+    by_path = {part.path: part for part in parts}
+
+    def locate(storage: Storage) -> Place | None:
+        return by_path[storage.file].locate(storage)
+
+    return Checkpoint(
+        origin=request.target,
+        format="torch-zip",
+        entries=picked.tensors,
+        key=picked.path,
+        trees=picked.trees,
+        values=picked.values,
+        pickle=judge(*machines, refused="a zip of several files is not one of torch.save"),
+        notes=picked.notes,
+        byteorder=parts[0].byteorder,
+        locate=locate,
+    )
+
+
+def _foreign(archive: Archive) -> SourceError:
+    path = archive.file.path
+    if any(name.endswith(".npy") for name in archive.entries):
+        return SourceError(
+            "a NumPy .npz archive, which holds arrays and no checkpoint", path=path,
+            hint="numpy.load reads it; safetensors.numpy.save_file makes it a target",
+        )  # fmt: skip
+    return SourceError(
+        "a zip archive, but not one that torch.save wrote", path=path,
+        hint="unzip it and open the checkpoint inside",
+    )  # fmt: skip

@@ -1,0 +1,1 @@
+"""The five verbs: functions of checkpoints that return frozen reports and print nothing."""
