@@ -1,8 +1,8 @@
 """paramcli: the command line for the parameters of neural networks, and its core as a library.
 
-    >>> import paramcli
-    >>> checkpoint = paramcli.open("model.pt")
-    >>> [(info.name, info.shape) for info in checkpoint]
+>>> import paramcli
+>>> checkpoint = paramcli.open("model.pt")
+>>> [(info.name, info.shape) for info in checkpoint]
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ __all__ = [
 ]  # fmt: skip
 
 Kind = Literal["parameter", "buffer", "tensor"]
+_SHOWN = 5
 
 
 class DType(NamedTuple):
@@ -91,7 +92,7 @@ class TensorInfo(NamedTuple):
     parts: tuple[TensorInfo, ...] = ()
 
     @property
-    def count(self) -> int:
+    def numel(self) -> int:
         """Number of elements of the shape."""
         return math.prod(self.shape)
 
@@ -100,7 +101,7 @@ class TensorInfo(NamedTuple):
         """Bytes of the elements it views; for a composite, of its parts."""
         if self.layout in _STORED_IN_PARTS:
             return sum(part.nbytes for part in self.parts)
-        return self.dtype.nbytes(self.count)
+        return self.dtype.nbytes(self.numel)
 
     @property
     def contiguous(self) -> bool:
@@ -173,8 +174,9 @@ class Pickle(NamedTuple):
         seen = len(self.understood) + len(self.inert)
         line = f"pickle: nothing run; {seen} global{'' if seen == 1 else 's'} seen, "
         if self.inert:
-            more = f" and {len(self.inert) - 5} more" if len(self.inert) > 5 else ""
-            line += f"{len(self.inert)} kept inert: {', '.join(self.inert[:5])}{more}"
+            shown, rest = self.inert[:_SHOWN], len(self.inert[_SHOWN:])
+            more = f" and {rest} more" if rest else ""
+            line += f"{len(self.inert)} kept inert: {', '.join(shown)}{more}"
         else:
             line += "all understood"
         return line + (f"; weights_only refuses it: {self.refused}" if self.refused else "")
@@ -266,14 +268,13 @@ def _clusters(
     cluster: dict[int, TensorInfo] = {}
     reach = shared = 0
     twice = 0  # end of the bytes already known to be viewed twice
-    for start, end, order, info in [*spans, (math.inf, math.inf, -1, spans[0][3])]:
+    beyond = 1 << 63  # no view begins there: it closes the last cluster
+    for start, end, order, info in [*spans, (beyond, beyond, -1, spans[0][3])]:
         if start >= reach and cluster:
             if len(cluster) > 1:
                 first = min(cluster)
                 yield first, [cluster[order] for order in sorted(cluster)], shared
             cluster, shared, twice = {}, 0, 0
-        if order < 0:
-            return
         overlap = min(reach, end)
         shared += max(0, overlap - max(start, twice)) if cluster else 0
         twice = max(twice, overlap)

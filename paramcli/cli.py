@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import sys
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -60,13 +61,17 @@ def _root(
     *,
     _version: Annotated[
         bool,
-        typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit."),
+        typer.Option(
+            "--version", callback=_version, is_eager=True, help="Show the version and exit."
+        ),
     ] = False,
 ) -> None:
     pass
 
 
-@app.command("list", epilog="Examples: paramcli list model.pt · paramcli list net.py:Net --arg hidden=64")
+@app.command(
+    "list", epilog="Examples: paramcli list model.pt · paramcli list net.py:Net --arg hidden=64"
+)
 def list_(  # noqa: PLR0913 - one parameter for each documented option
     targets: Annotated[
         list[str] | None,
@@ -79,29 +84,50 @@ def list_(  # noqa: PLR0913 - one parameter for each documented option
     ] = None,
     *,
     include: Annotated[
-        list[str] | None, typer.Option(metavar="PATTERN", help="Only names that match (glob, /regex/, module path).", show_default=False)
+        list[str] | None,
+        typer.Option(
+            metavar="PATTERN",
+            help="Only names that match (glob, /regex/, module path).",
+            show_default=False,
+        ),
     ] = None,
     exclude: Annotated[
-        list[str] | None, typer.Option(metavar="PATTERN", help="No names that match.", show_default=False)
+        list[str] | None,
+        typer.Option(metavar="PATTERN", help="No names that match.", show_default=False),
     ] = None,
     sort: Annotated[Sort, typer.Option(help="Order of the rows.")] = Sort.FILE,
-    tree: Annotated[bool, typer.Option("--tree", help="Modules with subtotals and size bars.")] = False,
-    depth: Annotated[int | None, typer.Option(min=1, help="Levels of the tree.", show_default=False)] = None,
-    key: Annotated[
-        str | None, typer.Option(metavar="A.B", help="Pick one tree of a training checkpoint.", show_default=False)
+    tree: Annotated[
+        bool, typer.Option("--tree", help="Modules with subtotals and size bars.")
+    ] = False,
+    depth: Annotated[
+        int | None, typer.Option(min=1, help="Levels of the tree.", show_default=False)
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Show all trees, with full paths.")] = False,
+    key: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A.B", help="Pick one tree of a training checkpoint.", show_default=False
+        ),
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Show all trees, with full paths.")
+    ] = False,
     arg: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=JSON", help="Keyword for a class target.", show_default=False)
+        list[str] | None,
+        typer.Option(metavar="NAME=JSON", help="Keyword for a class target.", show_default=False),
     ] = None,
     args_file: Annotated[
-        str | None, typer.Option(metavar="FILE.toml", help="Keywords for a class target.", show_default=False)
+        str | None,
+        typer.Option(metavar="FILE.toml", help="Keywords for a class target.", show_default=False),
     ] = None,
     format_: Annotated[
-        Format | None, typer.Option("--format", help="Default: table on a terminal, else tsv.", show_default=False)
+        Format | None,
+        typer.Option(
+            "--format", help="Default: table on a terminal, else tsv.", show_default=False
+        ),
     ] = None,
     width: Annotated[
-        int | None, typer.Option(min=40, help="Cut names to fit a table of this width.", show_default=False)
+        int | None,
+        typer.Option(min=40, help="Cut names to fit a table of this width.", show_default=False),
     ] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> int:
@@ -109,22 +135,28 @@ def list_(  # noqa: PLR0913 - one parameter for each documented option
 
     def act() -> int:
         from paramcli.project import requests
-        from paramcli.select import select
         from paramcli.sources import open_request
         from paramcli.verbs.survey import survey
 
-        wanted = requests(targets, key=key, everything=everything, arg=arg or [], args_file=args_file)
+        wanted = requests(
+            targets, key=key, everything=everything, arg=arg or [], args_file=args_file
+        )
         verdict = 0
         for request in wanted:
             checkpoint = open_request(request)
-            entries = select(checkpoint.entries, include or [], exclude or [])
+            entries = checkpoint.entries
+            if include or exclude:
+                from paramcli.select import select
+
+                entries = select(entries, include or [], exclude or [])
             if checkpoint.entries and not entries:
                 raise _nothing_matches(include, exclude, [info.name for info in checkpoint.entries])
             report = survey(checkpoint, entries, order=sort.value)
             _tell(checkpoint.notes)
             if checkpoint.pickle is not None:
                 _tell([checkpoint.pickle.summary()])
-            _write(_drawn(report, _chosen(format_), tree, depth, width, several=len(wanted) > 1))
+            heading = request.target if len(wanted) > 1 else None
+            _write(_drawn(report, _Look(_chosen(format_), width, tree, depth, heading)))
             for problem in checkpoint.problems:
                 _say(f"warning: {problem}")
                 verdict = 1
@@ -153,48 +185,55 @@ def _chosen(wanted: Format | None) -> Format:
     return Format.TABLE if sys.stdout.isatty() else Format.TSV
 
 
-def _drawn(
-    report: ListReport, form: Format, tree: bool, depth: int | None, width: int | None, *, several: bool
-) -> Iterable[str]:
-    """The report in the form asked for; each room is loaded only when it is chosen."""
-    if tree and form in (Format.TABLE, Format.TSV):
-        from paramcli.render import tree as trees
+class _Look(NamedTuple):
+    """How a report is to be drawn: the options that say so, taken together."""
 
-        return trees.tree(report, width=_width(width), depth=depth, color=_color())
-    if form is Format.TABLE:
+    form: Format
+    width: int | None
+    tree: bool = False
+    depth: int | None = None
+    heading: str | None = None
+
+
+def _drawn(report: ListReport, look: _Look) -> Iterable[str]:
+    """The report in the form asked for; each room is loaded only when it is chosen."""
+    screen = look.width or (_terminal_width() if sys.stdout.isatty() else None)
+    cut, color = look.width is not None, _color()
+    if look.tree and look.form in (Format.TABLE, Format.TSV):
+        from paramcli.render.tree import tree
+
+        return tree(report, width=screen, depth=look.depth, color=color, cut=cut)
+    if look.form is Format.TABLE:
         from paramcli.render.terminal import draw
 
-        return draw(report, width=_width(width), color=_color(), heading=report.target if several else None)
-    if form is Format.JSON:
-        from paramcli.render.json import as_json
-
-        return as_json(report)
-    if form is Format.MARKDOWN:
-        from paramcli.render.markdown import markdown
-
-        return markdown(report)
-    if form is Format.GITHUB:
-        from paramcli.render.github import github
-
-        return github(report)
-    if form is Format.LOCK:
-        from paramcli.render.lock import lock
-
-        return lock(report)
-    from paramcli.render.tsv import tsv
-
-    return tsv(report)
+        width = screen or _terminal_width()
+        return draw(report, width=width, color=color, heading=look.heading, cut=cut)
+    renderer: Callable[[ListReport], Iterable[str]]
+    match look.form:
+        case Format.JSON:
+            from paramcli.render.json import as_json as renderer
+        case Format.MARKDOWN:
+            from paramcli.render.markdown import markdown as renderer
+        case Format.GITHUB:
+            from paramcli.render.github import github as renderer
+        case Format.LOCK:
+            from paramcli.render.lock import lock as renderer
+        case _:
+            from paramcli.render.tsv import tsv as renderer
+    return renderer(report)
 
 
-def _width(wanted: int | None) -> int:
+def _terminal_width() -> int:
     import shutil
 
-    return wanted or shutil.get_terminal_size().columns
+    return shutil.get_terminal_size().columns
 
 
 def _color() -> bool:
     """Colour only on a terminal that has not asked to be spared."""
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return (
+        sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    )
 
 
 # --- what leaves the process ------------------------------------------------------------------
@@ -226,7 +265,7 @@ def _guarded(act: Callable[[], int], *, debug: bool) -> int:
         if debug:
             raise
         _say(f"error: {error}")
-        for line in (f"hint: {error.hint}".splitlines() if error.hint else ()):
+        for line in f"hint: {error.hint}".splitlines() if error.hint else ():
             _say(line)
         return error.exit_code
 
@@ -262,9 +301,7 @@ def run() -> None:
     """Run the installed command."""
     gc.disable()  # metadata is trees of tuples without cycles; collecting doubles the time
     code = main()
-    try:
+    with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()
-    except (OSError, ValueError):
-        pass
     # A closed stdout must not be flushed again, nor a large checkpoint be taken apart, at exit.
     os._exit(code)

@@ -1,10 +1,10 @@
 """Every failure that a user can meet, under one root, each carrying its own exit code and hint.
 
-    ParamcliError               2   what went wrong, and what to do next
-    ├── UsageError              2   the command line asks for something that cannot be
-    │   └── PatternError        2   a name pattern is malformed; draws a caret under the place
-    ├── SourceError             2   a target cannot be read: missing, damaged, foreign or hostile
-    └── UserCodeError           2   code of the user's own (a model class) failed while it ran
+ParamcliError               2   what went wrong, and what to do next
+├── UsageError              2   the command line asks for something that cannot be
+│   └── PatternError        2   a name pattern is malformed; draws a caret under the place
+├── SourceError             2   a target cannot be read: missing, damaged, foreign or hostile
+└── UserCodeError           2   code of the user's own (a model class) failed while it ran
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -42,6 +41,8 @@ def _argument(text: str) -> tuple[str, object]:
     name, equals, value = text.partition("=")
     if not equals or not name.isidentifier():
         raise UsageError(f"--arg {text!r} is not NAME=VALUE", hint="for example --arg hidden=64")
+    import json
+
     try:
         return name, json.loads(value)
     except ValueError:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from paramcli.errors import PatternError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
     from paramcli.checkpoint import TensorInfo
 
@@ -67,21 +67,25 @@ def compile_pattern(text: str) -> Pattern:
 
 def select(
     entries: Iterable[TensorInfo],
-    include: Sequence[Pattern] = (),
-    exclude: Sequence[Pattern] = (),
+    include: Iterable[str | Pattern] = (),
+    exclude: Iterable[str | Pattern] = (),
 ) -> tuple[TensorInfo, ...]:
     """Keep, in order, what any `include` picks (all if there is none) and no `exclude` does."""
+    wanted, unwanted = (
+        [compile_pattern(one) if isinstance(one, str) else one for one in patterns]
+        for patterns in (include, exclude)
+    )
     return tuple(
         info
         for info in entries
-        if (not include or any(pattern.matches(info.name) for pattern in include))
-        and not any(pattern.matches(info.name) for pattern in exclude)
+        if (not wanted or any(pattern.matches(info.name) for pattern in wanted))
+        and not any(pattern.matches(info.name) for pattern in unwanted)
     )
 
 
 def near(name: str, names: Iterable[str], n: int = 3) -> list[str]:
     """Up to `n` of the names, and of the modules above them, that `name` may have meant."""
-    from difflib import get_close_matches  # noqa: PLC0415 - only a mistake should pay for it
+    from difflib import get_close_matches
 
     modules = (accumulate(other.split(".", _DEEPEST), "{}.{}".format) for other in names)
     known = dict.fromkeys(path for paths in modules for path in paths)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from paramcli.render.text import chunks, remembered
+from paramcli.render.text import chunks, remembered, shape_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from paramcli.checkpoint import TensorInfo
-    from paramcli.verbs.survey import ListReport
+    from paramcli.verbs.survey import DTypeTotal, ListReport, Totals
 
 __all__ = ["as_json"]
 
@@ -32,8 +32,8 @@ def as_json(report: ListReport) -> Iterator[str]:
     yield from _array("tensors", _tensors(report))
     yield from _array("groups", (json.dumps(group._asdict()) for group in report.groups))
     tail = {
-        "totals": report.totals._asdict(),
-        "by_dtype": [total._asdict() for total in report.by_dtype],
+        "totals": _counted(report.totals),
+        "by_dtype": [_counted(total) for total in report.by_dtype],
         "metadata": dict(report.metadata),
         "trees": [tree._asdict() for tree in report.trees],
         "pickle": report.pickle._asdict() if report.pickle else None,
@@ -42,18 +42,23 @@ def as_json(report: ListReport) -> Iterator[str]:
     yield f"{_fields(tail)}\n}}\n"
 
 
+def _counted(totals: Totals | DTypeTotal) -> dict[str, object]:
+    """Name the fields as the contract does, which says `count` where torch says `numel`."""
+    return {key.replace("numel", "count"): value for key, value in totals._asdict().items()}
+
+
 def _fields(values: Mapping[str, object]) -> str:
     return ",\n".join(f'  "{key}": {json.dumps(value)}' for key, value in values.items())
 
 
 def _array(key: str, items: Iterable[str]) -> Iterator[str]:
     """Yield an array of items already written, each on a line of its own."""
-    yield f'  "{key}": [\n    '
-    comma = ""
+    opening = f'  "{key}": ['
+    before = "\n    "
     for chunk in chunks(f"{item},\n    " for item in items):
-        yield comma + chunk[:-6]
-        comma = ",\n    "
-    yield "\n  ],\n"
+        yield opening + before + chunk[:-6]
+        opening, before = "", ",\n    "
+    yield f"{opening}],\n" if opening else "\n  ],\n"
 
 
 def _tensors(report: ListReport) -> Iterator[str]:
@@ -61,21 +66,18 @@ def _tensors(report: ListReport) -> Iterator[str]:
     facts = remembered(_facts)
     ids = {name: quote(group) for name, group in report.group_of.items()}
     for info in report.tensors:
-        group = ids.get(info.name, "null")
+        what, size, stride = facts(info)
         yield (
-            f'{{"name": {quote(info.name)}, {facts(info)}, "kind": "{info.kind}", '
-            f'"offset": {info.offset}, "group": {group}}}'
+            f'{{"name": {quote(info.name)}, {what}, "kind": "{info.kind}", {size}, '
+            f'"group": {ids.get(info.name, "null")}, "offset": {info.offset}, {stride}}}'
         )
 
 
-def _facts(info: TensorInfo) -> str:
-    values: dict[str, object] = {
-        "shape": info.shape,
-        "dtype": info.dtype.name,
-        "count": info.count,
-        "bytes": info.nbytes,
-        "stride": info.stride,
-    }
-    if info.layout != "strided":
-        values["layout"] = info.layout
-    return json.dumps(values)[1:-1]
+def _facts(info: TensorInfo) -> tuple[str, str, str]:
+    """Write shape and dtype, count and bytes, stride and an unusual layout."""
+    layout = f', "layout": {json.dumps(info.layout)}' if info.layout != "strided" else ""
+    return (
+        f'"shape": {shape_text(info.shape)}, "dtype": "{info.dtype.name}"',
+        f'"count": {info.numel}, "bytes": {info.nbytes}',
+        f'"stride": {shape_text(info.stride)}{layout}',
+    )

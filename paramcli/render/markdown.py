@@ -34,9 +34,9 @@ def markdown(report: ListReport) -> Iterator[str]:
     yield _row([":--", ":--", ":--", "--:", "--:", *[":--"] * len(extra)])
     yield from chunks(_row(cells(info)) for info in report.tensors)
     totals, blank = report.totals, [""] * len(extra)
-    yield _total(f"Total of {totals.tensors:,}", totals.count, totals.bytes, blank)
+    yield _total(f"Total of {totals.tensors:,}", totals.numel, totals.bytes, blank)
     if report.groups:
-        yield _total("Unique", totals.unique_count, totals.unique_bytes, blank)
+        yield _total("Unique", totals.unique_numel, totals.unique_bytes, blank)
 
 
 def _row(cells: Sequence[str]) -> str:
@@ -50,7 +50,7 @@ def _total(title: str, count: int, nbytes: int, blank: Sequence[str]) -> str:
 def _facts(info: TensorInfo) -> str:
     """Lay the cells of shape, dtype, count and bytes."""
     shape = shape_text(info.shape).replace("[", "\\[")  # `[x](…)` and `[^1]` would be links
-    return f"{shape} | {info.dtype.name} | {info.count:,} | {binary(info.nbytes)}"
+    return f"{shape} | {info.dtype.name} | {info.numel:,} | {binary(info.nbytes)}"
 
 
 def _code(text: str) -> str:

@@ -1,7 +1,7 @@
 """Where lines are laid: an endless page here, as a pipe is; `terminal.Screen` measures and colours.
 
-Both drawings, the table and the tree, are one column of names that gives way and others that
-stay as wide as they are or go.
+The table and the tree are both one column of names that gives way, and others that stay as wide
+as they are or go.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 __all__ = ["GAP", "Layout", "Page"]
 
 GAP = "  "
-_READABLE = 20  # cells that a shortened name still says something in
 
 
 class Layout(NamedTuple):
@@ -36,35 +35,42 @@ class Page:
     width: int = sys.maxsize
 
     def cells(self, text: str) -> int:
-        """Cells that the text fills."""
+        """Count the cells that text fills."""
         return len(text)
 
-    def shorten(self, text: str, room: int) -> str:  # noqa: ARG002 - an endless page has room
-        """Cut the middle out of text that is wider than the room."""
-        return text
-
-    def style(self, style: str, text: str) -> str:  # noqa: ARG002 - and no colour
+    def style(self, style: str, text: str) -> str:  # noqa: ARG002 - no colour here
         """Put text in a style of Rich's."""
         return text
 
-    def rule(self, width: int) -> str:
-        """Draw a line across a table this wide."""
-        return self.style("dim", "─" * width) + "\n"
+    def lines(self, name: str, room: int) -> list[str]:  # noqa: ARG002 - nor any lack of room
+        """Lay a name in a column, on one line or more."""
+        return [name]
 
-    def fit(self, text: str, room: int) -> str:
-        """Shorten or pad text to fill the room."""
-        text = self.shorten(text, room)
-        return text + " " * (room - self.cells(text))
+    def wrap(self, text: str) -> list[str]:
+        """Break a sentence into lines as wide as the page."""
+        return [text]
 
-    def arrange(self, names: int, columns: Mapping[str, int], expendable: Sequence[str]) -> Layout:
+    def rule(self, layout: Layout) -> str:
+        """Draw a line across a table."""
+        return self.style("dim", "─" * layout.width) + "\n"
+
+    def row(self, name: str, layout: Layout, rest: str) -> str:
+        """Lay a name, and what stands right of it."""
+        first, *more = self.lines(name, layout.names)
+        padding = " " * (layout.names - self.cells(first))
+        return "\n".join([f"{first}{padding}{rest}".rstrip(), *more, ""])
+
+    def arrange(
+        self, names: int, columns: Mapping[str, int], expendable: Sequence[str], readable: int
+    ) -> Layout:
         """Find room for names and columns of these natural widths.
 
-        Names give way first, down to what can be read; then columns go, in the order of
+        Names give way first, down to `readable` cells; then columns go, in the order of
         `expendable`; then names give way again.
         """
         columns = dict(columns)
         for title in expendable:
-            if self.width - Layout(0, columns).width >= min(names, _READABLE):
+            if self.width - Layout(0, columns).width >= min(names, readable):
                 break
             columns.pop(title, None)
         return Layout(max(1, min(names, self.width - Layout(0, columns).width)), columns)

@@ -6,10 +6,11 @@ ever text.
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from typing import TYPE_CHECKING
 
-from rich.cells import cell_len
+from rich.cells import cell_len, chop_cells
 from rich.color import ColorSystem
 from rich.style import Style
 
@@ -18,41 +19,36 @@ from paramcli.render.page import GAP, Page
 from paramcli.render.text import binary, chunks, remembered, safe, shape_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from paramcli.checkpoint import TensorInfo
     from paramcli.render.page import Layout
     from paramcli.verbs.survey import ListReport
 
+    Facts = Callable[[TensorInfo], tuple[str, str, str, str]]
+
 __all__ = ["Screen", "draw"]
 
 _NARROWEST = 20
+_FACTS = ("Shape", "Dtype", "Count", "Bytes")
 _EXPENDABLE = ("Kind", "Bytes", "Shared", "Dtype", "Count")
-_LEFT = frozenset({"Shape", "Dtype", "Kind", "Shared"})
+_READABLE = 24  # cells in which a shortened name still says something
+_NUMBERS = frozenset({"Count", "Bytes"})
+_INDEX = re.compile(r"(?<=\.)[0-9]+(?=\.)")
 
 
 class Screen(Page):
-    """A terminal `width` cells wide, with or without colour."""
+    """A terminal `width` cells wide. Names too long for it are cut in the middle, or folded."""
 
-    def __init__(self, width: int, *, color: bool = False) -> None:
-        """Take the terminal's own size; what is narrower than 20 cells is drawn as if it were."""
+    def __init__(self, width: int, *, color: bool = False, cut: bool = True) -> None:
+        """Take the terminal's own size; one narrower than 20 cells is drawn on as if it were."""
         self.width = max(width, _NARROWEST)
         self.color = color
+        self.cut = cut
 
     def cells(self, text: str) -> int:
-        """Cells that the text fills: two for CJK and most emoji, none for combining marks."""
+        """Count the cells that text fills: two for CJK and most emoji, none for an accent."""
         return len(text) if text.isascii() else cell_len(text)
-
-    def shorten(self, text: str, room: int) -> str:
-        """Cut the middle out of text that is wider than the room: `encoder…weight`."""
-        if self.cells(text) <= room:
-            return text
-        head, tail = text[: (room - 1) // 2], text[len(text) - room // 2 :]
-        while head and self.cells(head) > (room - 1) // 2:
-            head = head[:-1]
-        while tail and self.cells(tail) > room // 2:
-            tail = tail[1:]
-        return f"{head}…{tail}"
 
     def style(self, style: str, text: str) -> str:
         """Put text in a style of Rich's."""
@@ -60,71 +56,126 @@ class Screen(Page):
             return text
         return Style.parse(style).render(text, color_system=ColorSystem.STANDARD)
 
+    def lines(self, name: str, room: int) -> list[str]:
+        """Lay a name in a column: cut to one line, or folded into as many as it takes."""
+        return [self.shorten(name, room)] if self.cut else self._fold(name, room, ".")
+
+    def wrap(self, text: str) -> list[str]:
+        """Break a sentence between words into lines as wide as the screen."""
+        return [line.rstrip() for line in self._fold(text, self.width, " ")]
+
+    def _fold(self, text: str, room: int, after: str) -> list[str]:
+        """Break text into lines, behind the character `after` where that can be."""
+        if self.cells(text) <= room:
+            return [text]
+        lines = [""]
+        for part in re.split(f"(?<={re.escape(after)})", text):
+            if self.cells(lines[-1]) + self.cells(part) <= room:
+                lines[-1] += part
+            else:
+                lines += chop_cells(part, room)
+        return [line for line in lines if line]
+
+    def shorten(self, text: str, room: int) -> str:
+        """Cut the middle out of text too wide for its room, all but the numbers of layers.
+
+        `encoder.layers.11.norm.weight` becomes `encoder…11…m.weight`: without its number every
+        layer would look like every other.
+        """
+        if self.cells(text) <= room:
+            return text
+        mark = self._mark(text, room)
+        left = (room - len(mark)) // 2
+        right = room - len(mark) - left
+        head, tail = text[:left], text[len(text) - right :]
+        while self.cells(head) > left:
+            head = head[:-1]
+        while self.cells(tail) > right:
+            tail = tail[1:]
+        return f"{head}{mark}{tail}"
+
+    @staticmethod
+    def _mark(text: str, room: int) -> str:
+        """Choose what stands for the middle: `…`, or `…11…` where a layer's number is in it."""
+        mark, numbers = "…", [*_INDEX.finditer(text)]
+        for _ in range(2 if numbers else 0):  # a longer mark may push another number out of sight
+            left = (room - len(mark)) // 2
+            right = len(text) - (room - len(mark) - left)
+            hidden = [n[0] for n in numbers if n.end() > left and n.start() < right]
+            mark = "…".join(["", *hidden, ""]) or "…"
+        return mark if len(mark) <= room // 2 else "…"
+
 
 def draw(
-    report: ListReport, *, width: int, color: bool = False, heading: str | None = None
+    report: ListReport,
+    *,
+    width: int,
+    color: bool = False,
+    heading: str | None = None,
+    cut: bool = True,
 ) -> Iterator[str]:
-    """Yield the table in chunks of whole lines, none wider than `width` cells; totals last."""
-    screen = Screen(width, color=color)
-    layout = _arrange(report, screen)
+    """Yield the table in chunks of whole lines, none wider than `width` cells; totals last.
+
+    Names too long for their column lose their middles, or are folded where `cut` is false.
+    """
+    screen = Screen(width, color=color, cut=cut)
+    facts = remembered(_facts)
+    layout = _arrange(report, screen, facts)
     if heading is not None:
-        yield screen.style("bold", screen.shorten(safe(heading), screen.width)) + "\n"
-    titles = [_aligned(title, title, room) for title, room in layout.columns.items()]
-    header = GAP.join([screen.fit("Name", layout.names), *titles]).rstrip()
-    yield screen.style("bold", header) + "\n" + screen.rule(layout.width)
-    yield from chunks(_rows(report, screen, layout))
+        yield from (screen.style("bold", line) + "\n" for line in screen.wrap(safe(heading)))
+    titles = _cells({title: title for title in layout.columns}, screen, layout)
+    yield screen.style("bold", screen.row("Name", layout, titles)[:-1]) + "\n"
+    yield screen.rule(layout)
+    yield from chunks(_rows(report, screen, layout, facts))
     if report.tensors:
-        yield screen.rule(layout.width)
+        yield screen.rule(layout)
     yield from footer(report, screen)
 
 
-def _arrange(report: ListReport, screen: Screen) -> Layout:
+def _arrange(report: ListReport, screen: Screen, facts: Facts) -> Layout:
     """Measure every cell once, and leave out the columns that would say nothing."""
-    facts = remembered(_facts)
-    longest = [max(map(len, cells)) for cells in zip(*set(map(facts, report.tensors)), strict=True)]
-    columns = dict(zip(("Shape", "Dtype", "Count", "Bytes"), longest, strict=False))
-    columns["Shape"] = min(columns.get("Shape", 0), screen.width // 3)
+    rows = {_FACTS, *map(facts, report.tensors)}
+    widest = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+    columns = dict(zip(_FACTS, widest, strict=True))
+    columns["Shape"] = min(columns["Shape"], screen.width // 2)
     kinds = {info.kind for info in report.tensors}
     if kinds - {"tensor"}:
-        columns["Kind"] = max(map(len, kinds))
+        columns["Kind"] = max(map(len, ("Kind", *kinds)))
     if report.groups:
-        columns["Shared"] = max(len(group.id) for group in report.groups)
-    columns = {title: max(len(title), room) for title, room in columns.items()}
+        columns["Shared"] = max(len("Shared"), *(len(group.id) for group in report.groups))
     names = max((screen.cells(safe(info.name)) for info in report.tensors), default=0)
-    return screen.arrange(max(len("Name"), names), columns, _EXPENDABLE)
+    return screen.arrange(max(len("Name"), names), columns, _EXPENDABLE, _READABLE)
 
 
-def _rows(report: ListReport, screen: Screen, layout: Layout) -> Iterator[str]:
+def _rows(report: ListReport, screen: Screen, layout: Layout, facts: Facts) -> Iterator[str]:
     @remembered
-    def facts(info: TensorInfo) -> str:
-        cells = zip(("Shape", "Dtype", "Count", "Bytes"), _facts(info), strict=True)
-        return "".join(
-            GAP + _aligned(title, screen.shorten(text, room), room)
-            for title, text in cells
-            if (room := layout.columns.get(title))
-        )
+    def middle(info: TensorInfo) -> str:
+        return _cells(dict(zip(_FACTS, facts(info), strict=True)), screen, layout)
 
     @cache
     def ending(kind: str, group: str) -> str:
-        """Lay the last two columns, with no blanks behind what they say."""
-        cells = [f"{kind:{layout.columns['Kind']}}"] if "Kind" in layout.columns else []
-        if group and "Shared" in layout.columns:
-            cells.append(screen.style("cyan", group))
-        return "".join(GAP + cell for cell in cells).rstrip() + "\n"
+        cells = _cells({"Kind": kind, "Shared": group}, screen, layout).rstrip()
+        return cells.replace(group, screen.style("cyan", group)) if group else cells
 
     names, group_of = layout.names, report.group_of.get
     for info in report.tensors:
         name = info.name
-        if name.isascii() and name.isprintable() and len(name) <= names:
-            name = name.ljust(names)
+        rest = middle(info) + ending(info.kind, group_of(name, ""))
+        if len(name) <= names and name.isascii() and name.isprintable():
+            yield f"{name.ljust(names)}{rest}\n"
         else:
-            name = screen.fit(safe(name), names)
-        yield f"{name}{facts(info)}{ending(info.kind, group_of(info.name, ''))}"
+            yield screen.row(safe(name), layout, rest)
+
+
+def _cells(texts: Mapping[str, str], screen: Screen, layout: Layout) -> str:
+    """Lay the texts of those columns that there is room for."""
+    cells = []
+    for title, text in texts.items():
+        if room := layout.columns.get(title):
+            fitted = screen.shorten(text, room)
+            cells.append(GAP + (fitted.rjust(room) if title in _NUMBERS else fitted.ljust(room)))
+    return "".join(cells)
 
 
 def _facts(info: TensorInfo) -> tuple[str, str, str, str]:
-    return shape_text(info.shape), info.dtype.name, f"{info.count:,}", binary(info.nbytes)
-
-
-def _aligned(title: str, text: str, room: int) -> str:
-    return text.ljust(room) if title in _LEFT else text.rjust(room)
+    return shape_text(info.shape), info.dtype.name, f"{info.numel:,}", binary(info.nbytes)

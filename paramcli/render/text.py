@@ -21,7 +21,6 @@ __all__ = [
     "shape_text",
     "spans",
     "summary",
-    "unique_summary",
 ]
 
 T = TypeVar("T")
@@ -42,29 +41,28 @@ def safe(text: str) -> str:
 
 def binary(nbytes: int) -> str:
     """Write a number of bytes in binary units: `512 B`, `1.21 MiB`, `173.5 KiB`."""
-    if nbytes < 1024:
-        return f"{nbytes} B"
-    return _scaled(nbytes, 1024, ("KiB", "MiB", "GiB", "TiB"))
+    return _scaled(nbytes, 1024, ("B", "KiB", "MiB", "GiB", "TiB"))
 
 
 def decimal(count: int) -> str:
     """Write a count in decimal units: `150`, `44.4 K`, `7.24 B`."""
-    if count < 1000:
-        return str(count)
-    return _scaled(count, 1000, ("K", "M", "B", "T"))
+    return _scaled(count, 1000, ("", "K", "M", "B", "T"))
 
 
 def _scaled(number: int, base: int, units: Sequence[str]) -> str:
-    value, power = number / base, 0
+    value, power = float(number), 0
     while value >= base - 0.05 and power + 1 < len(units):  # it would round up to the base itself
         value /= base
         power += 1
-    return f"{value:.{2 if value < 9.995 else 1}f} {units[power]}"
+    if not power:
+        return f"{number} {units[0]}".rstrip()
+    text = f"{value:.2f}"
+    return f"{text if len(text) == len('9.99') else f'{value:.1f}'} {units[power]}"
 
 
-def shape_text(shape: Iterable[int], comma: str = ", ") -> str:
+def shape_text(shape: Iterable[int]) -> str:
     """Write a shape: `[6, 1, 5, 5]`, `[]` for a scalar."""
-    return f"[{comma.join(map(str, shape))}]"
+    return str([*shape])
 
 
 def plural(count: int, noun: str) -> str:
@@ -73,14 +71,9 @@ def plural(count: int, noun: str) -> str:
 
 
 def summary(totals: Totals) -> str:
-    """One line of totals by name: what is shared counts each time."""
+    """Write the totals in one line, by name: what is shared counts each time."""
     tensors, count, nbytes, _, _ = totals
     return f"{plural(tensors, 'tensor')} · {plural(count, 'parameter')} · {binary(nbytes)}"
-
-
-def unique_summary(totals: Totals) -> str:
-    """One line of totals by bytes: what is shared counts once."""
-    return f"{plural(totals.unique_count, 'parameter')} · {binary(totals.unique_bytes)}"
 
 
 def spans(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:

@@ -10,7 +10,7 @@ from paramcli.render.page import GAP, Page
 from paramcli.render.text import binary, chunks, decimal, safe, shape_text, spans
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator
+    from collections.abc import Hashable, Iterator, Sequence
 
     from paramcli.checkpoint import TensorInfo
     from paramcli.render.page import Layout
@@ -44,7 +44,7 @@ class _Module(dict[str, "_Module"]):
         if self.info is not None:
             nbytes = self.info.nbytes
             look = self.info.dtype, self.info.shape, nbytes
-            self.tensors, self.count, self.bytes = 1, self.info.count, nbytes
+            self.tensors, self.count, self.bytes = 1, self.info.numel, nbytes
         for child in self.values():
             child.weigh(known)
             self.tensors += child.tensors
@@ -54,20 +54,26 @@ class _Module(dict[str, "_Module"]):
         self.alike = known.setdefault((look, below), len(known))
 
 
-Line = tuple[str, str, str, str, str]
-_TITLES: Line = ("Module", "Tensors", "Count", "Bytes", "")
-_EXPENDABLE = ("", "Tensors", "Bytes")
+_TITLES = ("Module", "Type", "Tensors", "Count", "Bytes", "")
+_EXPENDABLE = ("Type", "Tensors", "", "Bytes")
+_READABLE = 40  # cells that hold a name behind the guides of a usual depth
+_LEFT = frozenset({"Type", ""})
 
 
 def tree(
-    report: ListReport, *, width: int | None = None, depth: int | None = None, color: bool = False
+    report: ListReport,
+    *,
+    width: int | None = None,
+    depth: int | None = None,
+    color: bool = False,
+    cut: bool = True,
 ) -> Iterator[str]:
     """Yield the tree in chunks of whole lines, `depth` levels below the root.
 
     Without a width it is for a pipe: nothing is cut, nothing coloured. Subtotals are by name, as
     in the table, so that parts add up; a folded line stands for the sum of its layers.
     """
-    page = _page(width, color=color)
+    page = Page() if width is None else _screen(width, color=color, cut=cut)
     root = _Module()
     for info in report.tensors:
         module = root
@@ -77,22 +83,23 @@ def tree(
     root.weigh({})
     modules = [(safe(report.target), root, 1)]
     modules += _walk(root, _DEEPEST + 1 if depth is None else depth)
-    lines = [_line(label, module, times, root.bytes) for label, module, times in modules]
-    rooms = [max(map(page.cells, cells)) for cells in zip(_TITLES, *lines, strict=True)]
-    columns = dict(zip(_TITLES[1:], rooms[1:], strict=True))
-    layout = page.arrange(rooms[0], columns, _EXPENDABLE)
-    yield page.style("bold", _laid(_TITLES, page, layout)) + "\n" + page.rule(layout.width)
-    yield from chunks(_laid(line, page, layout) + "\n" for line in lines)
-    yield page.rule(layout.width)
+    rows = [(label, *_facts(module, times, root.bytes)) for label, module, times in modules]
+    rooms = {
+        cells[0]: max(map(page.cells, cells))
+        for cells in zip(_TITLES, *rows, strict=True)
+        if any(cells[1:])
+    }
+    layout = page.arrange(rooms.pop("Module"), rooms, _EXPENDABLE, _READABLE)
+    yield page.style("bold", _row(_TITLES, page, layout)[:-1]) + "\n" + page.rule(layout)
+    yield from chunks(_row(row, page, layout) for row in rows)
+    yield page.rule(layout)
     yield from footer(report, page)
 
 
-def _page(width: int | None, *, color: bool) -> Page:
-    if width is None:
-        return Page()
-    from paramcli.render.terminal import Screen  # noqa: PLC0415 - a pipe does without Rich
+def _screen(width: int, *, color: bool, cut: bool) -> Page:
+    from paramcli.render.terminal import Screen  # a pipe does without Rich
 
-    return Screen(width, color=color)
+    return Screen(width, color=color, cut=cut)
 
 
 def _walk(
@@ -122,13 +129,12 @@ def _label(names: list[str]) -> str:
     return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
 
 
-def _line(label: str, module: _Module, times: int, whole: int) -> Line:
-    if module.info is not None:
-        label += f"{GAP}{module.info.dtype.name}{shape_text(module.info.shape)}"
-    tensors, count, nbytes = (
-        times * number for number in (module.tensors, module.count, module.bytes)
-    )
-    return label, f"{tensors:,}", decimal(count), binary(nbytes), _bar(nbytes, whole)
+def _facts(module: _Module, times: int, whole: int) -> tuple[str, str, str, str, str]:
+    """Lay what stands right of a label: type, tensors, count, bytes, and their bar."""
+    info, nbytes = module.info, times * module.bytes
+    of = f"{info.dtype.name}{shape_text(info.shape)}" if info else ""
+    count = decimal(times * module.count)
+    return of, f"{times * module.tensors:,}", count, binary(nbytes), _bar(nbytes, whole)
 
 
 def _bar(nbytes: int, whole: int) -> str:
@@ -137,10 +143,10 @@ def _bar(nbytes: int, whole: int) -> str:
     return "█" * (eighths // 8) + _EIGHTHS[eighths % 8]
 
 
-def _laid(line: Line, page: Page, layout: Layout) -> str:
+def _row(row: Sequence[str], page: Page, layout: Layout) -> str:
     cells = [
-        text.rjust(layout.columns[title]) if title else text
-        for title, text in zip(_TITLES[1:], line[1:], strict=True)
-        if title in layout.columns
+        GAP + (text.ljust(room) if title in _LEFT else text.rjust(room))
+        for title, text in zip(_TITLES[1:], row[1:], strict=True)
+        if (room := layout.columns.get(title)) is not None
     ]
-    return GAP.join([page.fit(line[0], layout.names), *cells]).rstrip()
+    return page.row(row[0], layout, "".join(cells))

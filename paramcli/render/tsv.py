@@ -27,5 +27,5 @@ def tsv(report: ListReport) -> Iterator[str]:
 
 
 def _facts(info: TensorInfo) -> str:
-    shape = shape_text(info.shape, ",")
-    return f"{shape}\t{info.dtype.name}\t{info.count}\t{info.nbytes}"
+    shape = shape_text(info.shape).replace(" ", "")
+    return f"{shape}\t{info.dtype.name}\t{info.numel}\t{info.nbytes}"

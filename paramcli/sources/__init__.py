@@ -91,7 +91,7 @@ def _open_directory(path: str, request: Request) -> Checkpoint:
     metadata = os.path.join(path, ".metadata")
     if os.path.lexists(metadata):
         with File(metadata) as file:
-            return _load(_SOURCES["dcp"])(file, request)
+            return _open_as("dcp", file, request)
     from paramcli.sources.sharded import main_file
 
     with File(main_file(path)) as file:
@@ -99,7 +99,13 @@ def _open_directory(path: str, request: Request) -> Checkpoint:
 
 
 def _open_file(file: File, request: Request) -> Checkpoint:
-    found = _load(_SOURCES[sniff(file)])(file, request)
+    return _open_as(sniff(file), file, request)
+
+
+def _open_as(kind: str, file: File, request: Request) -> Checkpoint:
+    module, _, function = _SOURCES[kind].partition(":")
+    opener: Opener = getattr(import_module(module), function)
+    found = opener(file, request)
     if found is None:
         raise SourceError("not a checkpoint of any kind that is known", path=file.path)
     return found
@@ -118,30 +124,23 @@ def _open_index(file: File, request: Request) -> Checkpoint:
 def sniff(file: File) -> str:
     """Name the kind of a file by its first bytes: a key of the table above."""
     head = file.head(512)
+    kind = "foreign"
     if head.startswith(b"PK\3\4"):
-        return "zip"
-    if head[257:262] == b"ustar" or (len(head) == 512 and _is_old_tar(head)):
-        return "tar"
-    if len(head) > 8 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 1 << 40:
-        return "safetensors"
-    if head[:1] == b"\x80" and head[1:2] <= b"\x05":
-        return "legacy"
-    if head.startswith(_LEGACY_TEXT):
-        return "legacy"
-    if head.lstrip()[:1] == b"{":
-        return "index"
-    return "foreign"
+        kind = "zip"
+    elif head[257:262] == b"ustar" or _is_old_tar(head):
+        kind = "tar"
+    elif head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 1 << 40:
+        kind = "safetensors"
+    elif head.startswith(_LEGACY_TEXT) or (head[:1] == b"\x80" and head[1:2] <= b"\x05"):
+        kind = "legacy"
+    elif head.lstrip()[:1] == b"{":
+        kind = "index"
+    return kind
 
 
 def _is_old_tar(head: bytes) -> bool:
     """A tar header of before POSIX has no magic word, but its checksum holds."""
     digits = head[148:156].strip(b" \0")
-    if not digits or digits.strip(b"01234567"):
+    if len(head) < 512 or not digits or digits.strip(b"01234567"):
         return False
     return int(digits, 8) == sum(head) - sum(head[148:156]) + 8 * 0x20
-
-
-def _load(place: str) -> Opener:
-    module, _, function = place.partition(":")
-    loaded: Opener = getattr(import_module(module), function)
-    return loaded

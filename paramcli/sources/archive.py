@@ -23,12 +23,16 @@ __all__ = ["STORED", "Archive", "Entry"]
 _END = Struct("<4s4H2IH").unpack_from
 _END64_LOCATOR = Struct("<4sIQI").unpack_from
 _END64 = Struct("<4sQ2H2I4Q").unpack_from
-_CENTRAL = Struct("<4s4x2H4x3I3H2x6xI").unpack_from
-_LOCAL = Struct("<4s2x2H4x3I2H").unpack_from
-_ENCRYPTED, _DESCRIPTOR, _UTF8 = 0x1, 0x8, 0x800
+# mark, (version), flags with method, time, date, checksum and sizes, name, extra, comment, offset
+_CENTRAL = Struct("<4s4x8s4s2I3H8xI").unpack_from
+_LOCAL = Struct("<4s2x8s12s2H").unpack_from
+_ENCRYPTED, _DESCRIPTOR = 0x1, 0x8
+_WIDE = 0xFFFFFFFF
+"""What a 32-bit size or offset says when the number itself stands in a zip64 field."""
 STORED, _DEFLATED = 0, 8
 _MAX_INFLATED = 1 << 26
 _MAX_RATIO = 32
+_new = tuple.__new__
 
 
 class Entry(NamedTuple):
@@ -75,75 +79,94 @@ class Archive:
 
 
 def _entries(file: File) -> dict[str, Entry]:
+    """Read the directory and hold every local header against it."""
     count, size, start = _end(file)
     directory = file.read(start, size)
-    if count * 46 > size:
-        raise _damaged(file, "the directory is smaller than its entries", start)
-    found: list[tuple[int, bytes, int, int, int, int, int]] = []
+    found: list[tuple[int, int, int, int]] = []
     pos = 0
     for _ in range(count):
         if pos + 46 > size:
             raise _damaged(file, "the directory is cut short", start + pos)
-        mark, flags, method, crc, stored, full, name_size, extra_size, comment, offset = _CENTRAL(
-            directory, pos
-        )
+        mark, _, _, stored, full, name_size, extra_size, comment, offset = _CENTRAL(directory, pos)
         if mark != b"PK\1\2":
             raise _damaged(file, "the directory holds something that is no entry", start + pos)
         end = pos + 46 + name_size
-        name = directory[pos + 46 : end]
+        if _WIDE in (offset, full, stored):
+            extra = directory[end : end + extra_size]
+            full, stored, offset = _zip64(file, extra, full, stored, offset)
+        found.append((offset, pos, full, stored))
         pos = end + extra_size + comment
-        if offset == 0xFFFFFFFF or full == 0xFFFFFFFF or stored == 0xFFFFFFFF:
-            full, stored, offset = _zip64(file, directory[end : end + extra_size], full, stored, offset)
-        found.append((offset, name, full, stored, method, crc, flags))
     if pos != size:
         raise _damaged(file, "the directory has another length than it states", start + pos)
     found.sort()
-    return _located(file, found, start)
+    return _located(file, directory, found, start)
 
 
 def _located(
-    file: File, found: list[tuple[int, bytes, int, int, int, int, int]], end: int
+    file: File, directory: bytes, found: list[tuple[int, int, int, int]], end: int
 ) -> dict[str, Entry]:
     """Check every local header against the directory; return the entries by name."""
     entries: dict[str, Entry] = {}
     window = HeaderWindow(file, end // max(len(found), 1), 128)
+    content, base = b"", 0
+    methods: dict[bytes, int] = {}
     free = 0
-    for offset, raw, full, stored, method, crc, flags in found:
-        if offset < free or offset + 30 > end:
+    for offset, pos, full, stored in found:
+        _, same, crc, narrow, narrow_full, name_size, _, _, _ = _CENTRAL(directory, pos)
+        if offset < free or offset + 30 + name_size > end:
             raise _damaged(file, "an entry lies over another, or outside the file", offset)
-        at = window.reach(offset, 30 + len(raw))
-        mark, local_flags, local_method, local_crc, local_stored, local_full, names, extra = _LOCAL(
-            window.content, at
+        at = offset - base
+        if at + 30 + name_size > len(content):
+            at = window.reach(offset, 30 + name_size)
+            content, base = window.content, window.base
+        mark, local_same, sizes, local_name_size, extra_size = _LOCAL(content, at)
+        raw = directory[pos + 46 : pos + 46 + name_size]
+        # A writer that streams states checksum and sizes after the data, zeros before it.
+        stated = sizes == directory[pos + 16 : pos + 28] or (
+            same[0] & _DESCRIPTOR and not sizes.strip(b"\0")
         )
-        disagree = (
+        if (
             mark != b"PK\3\4"
-            or local_method != method
-            or (flags ^ local_flags) & (_ENCRYPTED | _DESCRIPTOR)
-            or names != len(raw)
-            or window.content[at + 30 : at + 30 + names] != raw
-        )
-        if not disagree and not (local_flags & _DESCRIPTOR and local_crc == local_full == 0):
-            disagree = local_crc != crc or (
-                local_full != 0xFFFFFFFF and (local_full, local_stored) != (full, stored)
-            )
-        if disagree:
-            raise _damaged(file, f"the header of {raw.decode(errors='replace')!r} contradicts the directory", offset)
-        if flags & _ENCRYPTED:
-            raise SourceError("the archive is encrypted", path=file.path, hint="decrypt it first")
-        if method not in (STORED, _DEFLATED) or (method == STORED and stored != full):
-            raise _damaged(file, f"compression method {method} is not one of torch's", offset)
-        data = offset + 30 + names + extra
+            or local_same != same
+            or local_name_size != name_size
+            or content[at + 30 : at + 30 + name_size] != raw
+            or not (stated or _wide(sizes, crc, narrow, narrow_full))
+        ):
+            name = raw.decode(errors="replace")
+            raise _damaged(file, f"the header of {name!r} contradicts the directory", offset)
+        method = methods.get(same)
+        if method is None:
+            method = methods[same] = _method(file, same, offset)
+        data = offset + 30 + name_size + extra_size
         free = data + stored
-        if free > end:
-            raise _damaged(file, "an entry reaches past the end of the file", offset)
+        if free > end or (method == STORED and stored != full):
+            raise _damaged(file, "an entry reaches past its end", offset)
         try:
             name = raw.decode()
         except UnicodeDecodeError:
             name = raw.decode("cp437")
         if name in entries:
             raise _damaged(file, f"two entries are named {name!r}", offset)
-        entries[name] = Entry(data, full, stored, method, crc)
+        entries[name] = _new(Entry, (data, full, stored, method, int.from_bytes(crc, "little")))
     return entries
+
+
+def _wide(sizes: bytes, crc: bytes, narrow: int, narrow_full: int) -> bool:
+    """Whether only sizes differ, and those because they stand in a zip64 field on one side."""
+    if sizes[:4] not in (crc, b"\0\0\0\0"):
+        return False
+    local, local_full = int.from_bytes(sizes[4:8], "little"), int.from_bytes(sizes[8:], "little")
+    return _WIDE in (local, local_full) or _WIDE in (narrow, narrow_full)
+
+
+def _method(file: File, same: bytes, offset: int) -> int:
+    """The compression method in the fields that directory and header share."""
+    if same[0] & _ENCRYPTED:
+        raise SourceError("the archive is encrypted", path=file.path, hint="decrypt it first")
+    method = same[2] | same[3] << 8
+    if method not in (STORED, _DEFLATED):
+        raise _damaged(file, f"compression method {method} is not one of torch's", offset)
+    return method
 
 
 def _end(file: File) -> tuple[int, int, int]:
@@ -184,7 +207,8 @@ def _zip64(file: File, extra: bytes, full: int, stored: int, offset: int) -> tup
             values.reverse()
             try:
                 return tuple(  # type: ignore[return-value]
-                    values.pop() if narrow == 0xFFFFFFFF else narrow for narrow in (full, stored, offset)
+                    values.pop() if narrow == 0xFFFFFFFF else narrow
+                    for narrow in (full, stored, offset)
                 )
             except IndexError:
                 break

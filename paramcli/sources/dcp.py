@@ -32,9 +32,7 @@ def open_dcp(file: File, request: Request) -> Checkpoint:
     machine = Machine(file.read(0, file.size), file.path)
     root = machine.run()
     try:
-        if type(root) is not Record or root.path != _ROOT:
-            raise ValueError("it does not describe a distributed checkpoint")
-        facts = _fields(root)
+        facts = _fields(root, _ROOT)
         tree = _tree(facts, os.path.dirname(file.path))
         _check_files(facts.get("storage_data"), os.path.dirname(file.path))
     except ValueError as error:
@@ -52,10 +50,12 @@ def open_dcp(file: File, request: Request) -> Checkpoint:
     )
 
 
-def _fields(record: object) -> dict[str, object]:
-    """The attributes of a dataclass that was pickled."""
+def _fields(record: object, path: str = "") -> dict[str, object]:
+    """The attributes of a dataclass that was pickled, of the class `path` if that is given."""
     if type(record) is not Record or type(record.state) is not Dict:
-        raise ValueError("a record without fields")
+        raise ValueError("something else stands where a record should")
+    if path and record.path != path:
+        raise ValueError(f"it is a {record.path}, not a {path}")
     return {name: value for name, value in _pairs(record.state) if type(name) is str}
 
 
@@ -69,9 +69,11 @@ def _tree(facts: dict[str, object], directory: str) -> Dict:
     """Nest the flat names again by the paths that the planner kept, where it kept them."""
     paths: dict[str, tuple[object, ...]] = {}
     if type(facts.get("planner_data")) is Dict:
-        for name, path in _pairs(facts["planner_data"]):
-            if type(name) is str and type(path) is tuple and path:
-                paths[name] = path
+        paths = {
+            name: path
+            for name, path in _pairs(facts["planner_data"])
+            if type(name) is str and type(path) is tuple and path
+        }
     root = Dict([])
     branches: dict[tuple[str, ...], Dict] = {(): root}
     for name, stored in _pairs(facts.get("state_dict_metadata")):
@@ -93,7 +95,11 @@ def _tree(facts: dict[str, object], directory: str) -> Dict:
 def _tensor(name: str, stored: Record, directory: str) -> TensorInfo:
     facts = _fields(stored)
     properties = facts.get("properties")
-    if type(properties) is not Record or type(properties.state) is not tuple or not properties.state:
+    if (
+        type(properties) is not Record
+        or type(properties.state) is not tuple
+        or not properties.state
+    ):
         raise ValueError(f"{name!r} has no element type")
     dtype = dtype_of(properties.state[0])
     size = numbers(facts.get("size"))
@@ -114,7 +120,7 @@ def _tensor(name: str, stored: Record, directory: str) -> TensorInfo:
             raise ValueError(f"{name!r} has a chunk outside of it")
         count += volume
     made = TensorInfo(name, dtype, size, row_major(size), 0, Storage("", 0, 0))
-    if count != made.count:
+    if count != made.numel:
         raise ValueError(f"the chunks of {name!r} do not cover it once")
     return made._replace(storage=Storage(directory, name, made.nbytes))
 
@@ -125,7 +131,13 @@ def _check_files(storage_data: object, directory: str) -> None:
     for _, place in _pairs(storage_data):
         facts = _fields(place)
         name = facts.get("relative_path")
-        if type(name) is not str or name in ("", "..") or "/" in name or "\\" in name or "\0" in name:
+        if (
+            type(name) is not str
+            or name in ("", "..")
+            or "/" in name
+            or "\\" in name
+            or "\0" in name
+        ):
             raise ValueError(f"it names {name!r}, which is not a plain file beside it")
         if name not in sizes:
             try:

@@ -21,8 +21,8 @@ _BINARY = getattr(os, "O_BINARY", 0)
 class File:
     """A regular file, or a stretch of one, open for reading by position.
 
-    `path` is what errors name, `disk_path` the file on disk, `start` where the stretch begins in the file on disk, `size` its
-    length in bytes. Positions count from `start`.
+    `path` is what errors name, `disk_path` the file on disk, `start` where the stretch begins in
+    it, `size` its length in bytes. Positions count from `start`.
     """
 
     def __init__(self, path: str) -> None:
@@ -43,7 +43,10 @@ class File:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
     ) -> None:
         os.close(self._descriptor)
 
@@ -52,7 +55,7 @@ class File:
         part = object.__new__(File)
         part.path, part.disk_path = f"{self.path}!{name}", self.disk_path
         part.start, part.size = self.start + start, size
-        part._descriptor = self._descriptor  # noqa: SLF001 - one class
+        part._descriptor = self._descriptor
         return part
 
     def read(self, offset: int, size: int) -> bytes:
@@ -64,9 +67,9 @@ class File:
                 offset=self.size,
                 hint="the file is cut short; copy or download it again",
             )
-        content = self._read(offset, size)
+        content = self.up_to(offset, size)
         while len(content) < size:
-            piece = self._read(offset + len(content), size - len(content))
+            piece = self.up_to(offset + len(content), size - len(content))
             if not piece:
                 raise SourceError("the file shrank while it was read", path=self.path)
             content += piece
@@ -76,9 +79,10 @@ class File:
         """Return the first `size` bytes, fewer where the file is shorter."""
         return self.read(0, min(size, self.size))
 
-    def _read(self, offset: int, size: int) -> bytes:
+    def up_to(self, offset: int, size: int) -> bytes:
+        """Return what there is of `size` bytes from `offset` on, which may be less."""
         try:
-            return os.pread(self._descriptor, size, self.start + offset)
+            return os.pread(self._descriptor, min(size, self.size - offset), self.start + offset)
         except OSError as error:
             raise SourceError(f"cannot be read: {error.strerror}", path=self.path) from None
 
@@ -96,12 +100,13 @@ class HeaderWindow:
         self.content = b""
 
     def reach(self, offset: int, size: int) -> int:
-        """Make `content` hold what there is of `size` bytes at `offset`; return the index."""
+        """Make `content` hold `size` bytes at `offset`; return the index where they begin."""
         index = offset - self.base
         if index < 0 or index + size > len(self.content):
-            end = min(offset + max(size, self._ahead), self._file.size)
-            self.content = self._file.read(offset, max(end - offset, 0))
+            self.content = self._file.up_to(offset, max(size, self._ahead))
             self.base, index = offset, 0
+            if len(self.content) < size:
+                self._file.read(offset, size)  # says what is wrong
         return index
 
 

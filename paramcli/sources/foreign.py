@@ -56,25 +56,25 @@ def _from_entry_points(file: File, request: Request) -> Checkpoint | None:
 
 
 def _describe(head: bytes) -> tuple[str, str | None]:
+    """Say what a file that begins so is, and what to do with it."""
+    known = next(((what, hint) for start, what, hint in _BY_HEAD if head.startswith(start)), None)
+    if known is not None:
+        return known
+    again = "copy or download it again"
+    said = "not a checkpoint of any kind that is known", "run: paramcli list --help"
     if not head:
-        return "an empty file", "copy or download it again"
-    for start, what, hint in _BY_HEAD:
-        if head.startswith(start):
-            return what, hint
-    if head.lstrip()[:64].lower().startswith(_WEB_PAGE):
-        return (
-            "a web page, such as a download that needed a login leaves behind",
-            "open it in a browser to see what it says, then download the file again",
-        )
-    if head[:1] == b"\x08" and b"onnx" in head.lower() or head[:2] == b"\x08\x07":
-        return "an ONNX model, as far as its first bytes tell", "the onnx package reads it"
-    if len(head) < 8:
-        return "a file too short to be a checkpoint", "copy or download it again"
-    if not head.strip(b"\0"):
-        return "nothing but zeros", "the copy failed half-way; copy or download it again"
-    if _is_text(head):
-        return "a text file, no checkpoint", "a Python file is a target as file.py:Class"
-    return "not a checkpoint of any kind that is known", "run: paramcli list --help"
+        said = "an empty file", again
+    elif head.lstrip()[:64].lower().startswith(_WEB_PAGE):
+        said = "a web page, such as a download without a login leaves behind", again
+    elif head[:2] in (b"\x08\x07", b"\x08\x08", b"\x08\x09", b"\x08\x0a"):
+        said = "an ONNX model, as far as its first bytes tell", "the onnx package reads it"
+    elif len(head) < 8:
+        said = "a file too short to be a checkpoint", again
+    elif not head.strip(b"\0"):
+        said = "nothing but zeros, as a copy that failed half-way leaves behind", again
+    elif _is_text(head):
+        said = "a text file, no checkpoint", "a Python file is a target as file.py:Class"
+    return said
 
 
 def _is_text(head: bytes) -> bool:

@@ -13,19 +13,19 @@ from paramcli.errors import SourceError
 from paramcli.sources.files import HeaderWindow
 from paramcli.sources.pickles.calls import TensorCalls
 from paramcli.sources.pickles.machine import Machine
-from paramcli.sources.pickles.nodes import Dict, Global, TypedStorage
-from paramcli.sources.pickles.rebuild import BUILDERS, STORAGE_DTYPES, number
+from paramcli.sources.pickles.nodes import Dict, TypedStorage
+from paramcli.sources.pickles.rebuild import BUILDERS, number
 from paramcli.sources.pickles.safety import judge
+from paramcli.sources.pickles.storages import StorageTable
 from paramcli.sources.pickles.trees import pick
 
 if TYPE_CHECKING:
-    from paramcli.checkpoint import DType
     from paramcli.sources import Request
     from paramcli.sources.files import File
 
-__all__ = ["MAGIC", "PickleStream", "StorageTable", "open_legacy"]
+__all__ = ["PickleStream", "open_legacy"]
 
-MAGIC = 0x1950A86A20F9469CFC6C
+_MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
 _FIRST_READ = 1 << 17
 
@@ -45,7 +45,7 @@ class PickleStream:
             self._piece(start, _FIRST_READ), self.file.path, base=start,
             more=lambda size: self._piece(start + len(machine.data), size),
             persistent=table.persistent if table else None,
-            calls=TensorCalls(table.storage, legacy=True) if table else None,
+            calls=TensorCalls(table.many, legacy=True) if table else None,
             builders=table.builders if table else BUILDERS,
         )  # fmt: skip
         self.machines.append(machine)
@@ -57,54 +57,35 @@ class PickleStream:
         return self.file.read(start, max(min(size, self.file.size - start), 0))
 
 
-class StorageTable:
-    """Storages as the object pickle declares them: by key, before their bytes are met."""
-
-    builders = BUILDERS
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self.by_key: dict[str, TypedStorage] = {}
-
-    def storage(self, dtype: DType, key: str, numel: int) -> TypedStorage:
-        """Return the storage of this key; as in torch, its first mention counts."""
-        found = self.by_key.get(key)
-        if found is None:
-            made = Storage(self.path, key, dtype.nbytes(numel))
-            found = self.by_key[key] = TypedStorage(made, dtype, 0, numel)
-        return found
+class _Declared(StorageTable):
+    """Storages that come after the pickles: what the object says of them has to do until then."""
 
     def persistent(self, identity: object) -> object:
-        """Answer ("storage", class, key, location, numel, view) and ("module", class, …)."""
-        if type(identity) is tuple and len(identity) == 4 and identity[0] == "module":
-            return identity[1]  # the class of a module, with the source that it once had
-        if type(identity) is not tuple or len(identity) not in (5, 6) or identity[0] != "storage":
+        """Answer ("storage", …, view or None) and ("module", class, file, source)."""
+        if type(identity) is not tuple or not identity:
             raise ValueError("a persistent id that is not a storage's")
-        _, cls, key, _, numel = identity[:5]
-        dtype = STORAGE_DTYPES.get(cls.path) if type(cls) is Global else None
-        if dtype is None or type(key) not in (str, int):
-            raise ValueError("a storage of no known class")
-        whole = self.storage(dtype, str(key), number(numel))
-        view = identity[5] if len(identity) == 6 else None
-        if view is None:
+        if identity[0] == "module" and len(identity) == 4:
+            return identity[1]  # the class of a module, beside the source that it once had
+        whole, view = super().persistent(identity[:5]), identity[5:]
+        if view in ((), (None,)) or type(whole) is not TypedStorage:
             return whole
-        if type(view) is not tuple or len(view) != 3:
+        if len(view) != 1 or type(view[0]) is not tuple or len(view[0]) != 3:
             raise ValueError("a view of a storage that says neither where nor how long")
-        start, count = number(view[1]), number(view[2])
-        if start + count > whole.count:
+        start, count = number(view[0][1]), number(view[0][2])
+        if start + count > whole.numel:
             raise ValueError("a view reaches past the end of its storage")
-        return whole._replace(start=start, count=count)
+        return whole._replace(start=start, numel=count)
 
 
 def open_legacy(file: File, request: Request) -> Checkpoint:
     """Open a legacy stream. Raises SourceError where its pickles or storages are damaged."""
     stream = PickleStream(file)
-    if stream.next() != MAGIC or stream.next() != _PROTOCOL:
+    if stream.next() != _MAGIC or stream.next() != _PROTOCOL:
         raise SourceError("a pickle, but no checkpoint of torch.save", path=file.path)
     order = _byteorder(stream.next())
     if order != "little":
         raise SourceError("a legacy checkpoint of a big-endian machine", path=file.path)
-    table = StorageTable(file.path)
+    table = _Declared(file.path)
     root = stream.next(table)
     keys = stream.next()
     offsets = _offsets(file, keys, table, stream.offset)
@@ -153,7 +134,7 @@ def _offsets(file: File, keys: object, table: StorageTable, start: int) -> dict[
         typed = table.by_key[name]
         at = window.reach(pos, 8)
         numel = int.from_bytes(window.content[at : at + 8], "little", signed=True)
-        if numel != typed.count:
+        if numel != typed.numel:
             raise SourceError(
                 f"storage {name} states another length than its tensors", path=file.path, offset=pos
             )

@@ -40,5 +40,7 @@ def _advice(target: str) -> str | None:
         return f"there is no directory {directory}" if directory else None
     close = get_close_matches(name, names, 3, 0.5)
     if close:
-        return "did you mean " + " or ".join(os.path.join(directory, found) for found in close) + "?"
+        return (
+            "did you mean " + " or ".join(os.path.join(directory, found) for found in close) + "?"
+        )
     return None

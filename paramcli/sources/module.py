@@ -66,7 +66,7 @@ def _build(
                 hint="name its class to build another one",
             )
         return found, ()
-    if not callable(found) or (inspect.isclass(found) and not issubclass(found, nn.Module)):
+    if (inspect.isclass(found) and not issubclass(found, nn.Module)) or not callable(found):
         raise _no_module(target, "is", found)
     _check(target, found, arguments)
     # An error here may be the meta device's doing; the user's own will be raised again below.
@@ -105,7 +105,7 @@ def _check(target: str, make: Callable[..., object], arguments: Mapping[str, obj
     if unexpected and all(item.kind is not item.VAR_KEYWORD for item in parameters):
         raise UsageError(
             f"{target} does not take the argument {', '.join(unexpected)}",
-            hint=f"it takes {', '.join(accepted) or 'none'}",
+            hint=f"it takes {', '.join(accepted) or 'no arguments'}",
         )
     missing = [
         name

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
-from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from paramcli.checkpoint import DTYPES, DType, Storage, TensorInfo
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from paramcli.checkpoint import Kind
 
 __all__ = ["survey"]
+
+_NAMED = 3
+"""How many names a note gives."""
 
 _COMPRESSED = ("compressed_indices", "plain_indices", "values")
 _PARTS = {
@@ -46,7 +49,7 @@ def survey(module: nn.Module) -> tuple[tuple[TensorInfo, ...], tuple[str, ...]]:
 
 def _note(names: Sequence[str], what: str, why: str) -> str:
     many = len(names) > 1
-    listed = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+    listed = ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
     return f"{len(names)} {what}{'s' * many} {'are' if many else 'is'} {why}: {listed}"
 
 
@@ -102,7 +105,7 @@ class _Walk:
     def _describe(self, name: str, tensor: Tensor, kind: Kind) -> TensorInfo:
         layout = str(tensor.layout).removeprefix("torch.")
         parts = {label: getattr(tensor, get)() for label, get in _PARTS.get(layout, {}).items()}
-        if is_traceable_wrapper_subclass(tensor):
+        if hasattr(tensor, "__tensor_flatten__"):  # a DTensor or another wrapper
             layout = "dtensor" if type(tensor).__name__ == "DTensor" else "wrapper"
             attributes, _ = tensor.__tensor_flatten__()
             inner = {label: getattr(tensor, label) for label in attributes}
@@ -129,7 +132,10 @@ class _Walk:
     def _storage(self, tensor: Tensor) -> Storage:
         """Identify a storage by its memory, and by the object itself on meta, where it has none."""
         storage = tensor.untyped_storage()
-        return self._number(storage.data_ptr() or storage._cdata, storage.nbytes())  # noqa: SLF001
+        address = storage._cdata  # noqa: SLF001
+        with contextlib.suppress(RuntimeError):  # memory that only pretends to be there
+            address = storage.data_ptr() or address
+        return self._number(address, storage.nbytes())
 
     def _number(self, address: int, nbytes: int) -> Storage:
         """Name a storage by its order of appearance; the module keeps every address in use."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from paramcli.checkpoint import DTYPES, Checkpoint, DType, Place, Storage, TensorInfo
@@ -95,7 +96,9 @@ def read_header(file: File) -> Header:
     """Read and check the header of a safetensors file. Raises SourceError for a broken rule."""
     path = file.path
     if file.size < 8:
-        raise SourceError("shorter than the eight bytes that every safetensors begins with", path=path)
+        raise SourceError(
+            "shorter than the eight bytes that every safetensors begins with", path=path
+        )
     size = int.from_bytes(file.read(0, 8), "little")
     if size > MAX_HEADER:
         raise SourceError(f"the header claims {size:,} bytes; 100,000,000 are allowed", path=path)
@@ -225,9 +228,8 @@ def _view(
 def _check(entries: list[TensorInfo], file: File, data_start: int) -> None:
     """Names are unique; the data is covered once, from its first byte to the end of the file."""
     if len({info.name for info in entries}) != len(entries):
-        seen: set[str] = set()
-        twice = next(info.name for info in entries if info.name in seen or seen.add(info.name))
-        raise SourceError(f"two tensors are named {twice!r}", path=file.path)
+        counts = Counter(info.name for info in entries)
+        raise SourceError(f"two tensors are named {counts.most_common(1)[0][0]!r}", path=file.path)
     end = 0
     for begin, nbytes in sorted((info.storage.key, info.storage.nbytes) for info in entries):
         if begin != end:
@@ -244,19 +246,25 @@ def _check(entries: list[TensorInfo], file: File, data_start: int) -> None:
         )  # fmt: skip
     if missing:
         raise SourceError(
-            f"{-missing:,} bytes stand after the last tensor", path=file.path, offset=data_start + end
+            f"{-missing:,} bytes stand after the last tensor",
+            path=file.path,
+            offset=data_start + end,
         )
 
 
 def _metadata(value: object, path: str) -> dict[str, str]:
     if value is None:
         return {}
-    if not isinstance(value, _Pairs) or not all(type(text) is str for _, text in value):
+    found = (
+        {name: text for name, text in value if type(text) is str}
+        if isinstance(value, _Pairs)
+        else {}
+    )
+    if not isinstance(value, _Pairs) or len({name for name, _ in value}) < len(value):
+        raise SourceError("the metadata is no object, or has a key twice", path=path)
+    if len(found) < len(value):
         raise SourceError("the metadata does not map text to text", path=path)
-    found = dict(value)
-    if len(found) != len(value):
-        raise SourceError("the metadata has a key twice", path=path)
-    return found  # type: ignore[return-value] - checked above
+    return found
 
 
 def _wrong_size(name: str, path: str) -> SourceError:

@@ -13,7 +13,7 @@ from paramcli.checkpoint import Checkpoint, Place, Storage
 from paramcli.errors import SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from paramcli.checkpoint import TensorInfo
     from paramcli.sources import Request
@@ -59,9 +59,7 @@ def main_file(directory: str) -> str:
     )
 
 
-def open_index(
-    file: File, request: Request, open_shard: Callable[[str], Checkpoint]
-) -> Checkpoint:
+def open_index(file: File, request: Request, open_shard: Callable[[str], Checkpoint]) -> Checkpoint:
     """Open the shards that an index names, and hold the index against what they hold."""
     weight_map, stated = _index(file)
     directory = os.path.dirname(file.path)
@@ -78,10 +76,10 @@ def open_index(
     entries = [found[name] for name in weight_map if name in found]
     entries += [info for name, info in found.items() if name not in weight_map]
     kinds = {checkpoint.format for checkpoint in shards.values()}
-    metadata = {
-        key: value for shard in shards.values() for key, value in shard.metadata.items()
+    metadata = {key: value for shard in shards.values() for key, value in shard.metadata.items()}
+    by_file = {
+        info.storage.file: checkpoint for checkpoint in shards.values() for info in checkpoint
     }
-    by_file = {info.storage.file: checkpoint for checkpoint in shards.values() for info in checkpoint}
 
     def locate(storage: Storage) -> Place | None:
         return by_file[storage.file].locate(storage)
@@ -126,7 +124,9 @@ def _index(file: File) -> tuple[dict[str, str], str | None]:
     names = set()
     for name, shard in weight_map.items():
         if type(shard) is not str:
-            raise SourceError(f"the index puts {name!r} in something that is no file", path=file.path)
+            raise SourceError(
+                f"the index puts {name!r} in something that is no file", path=file.path
+            )
         names.add(shard)
     for shard in names:
         if shard in ("", ".", "..") or "/" in shard or "\\" in shard or "\0" in shard:

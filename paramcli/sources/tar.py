@@ -9,12 +9,13 @@ import tarfile
 from struct import Struct
 from typing import IO, TYPE_CHECKING, cast
 
-from paramcli.checkpoint import Checkpoint, Place, Storage
+from paramcli.checkpoint import Checkpoint, Place
 from paramcli.errors import SourceError
-from paramcli.sources.legacy import PickleStream, StorageTable
+from paramcli.sources.legacy import PickleStream
 from paramcli.sources.pickles.nodes import Global, TypedStorage
 from paramcli.sources.pickles.rebuild import BUILDERS, STORAGE_DTYPES, number, strided
 from paramcli.sources.pickles.safety import judge
+from paramcli.sources.pickles.storages import StorageTable
 from paramcli.sources.pickles.trees import pick
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ class _Reader(StorageTable):
             if dtype is None or type(key) not in (str, int):
                 raise SourceError("a storage of no known class", path=member.path)
             length = member.read(stream.offset, 8)
-            typed = self.storage(dtype, str(key), _counted(int.from_bytes(length, "little"), member))
+            typed = self.one(dtype, str(key), _counted(int.from_bytes(length, "little"), member))
             start = stream.offset + 8
             if start + typed.storage.nbytes > member.size:
                 raise SourceError("the file ends inside a storage", path=member.path)
@@ -139,8 +140,8 @@ class _Reader(StorageTable):
         for view in views if type(views) is list else ():
             if type(view) is tuple and len(view) == 4 and str(view[1]) in self.by_key:
                 root = self.by_key[str(view[1])]
-                typed = root._replace(start=number(view[2]), count=number(view[3]))
-                if typed.start + typed.count <= root.count:
+                typed = root._replace(start=number(view[2]), numel=number(view[3]))
+                if typed.start + typed.numel <= root.numel:
                     self._views[str(view[0])] = typed
 
     def read_tensors(self, member: File) -> None:

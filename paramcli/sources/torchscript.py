@@ -112,9 +112,7 @@ def _as_module(root: object, classes: dict[str, _Class]) -> object:
                 elif type(child) is Record and child.path in classes:
                     modules.pairs += (name, child)
                     pending.append(child)
-        module.state = Dict(
-            ["_parameters", parameters, "_buffers", buffers, "_modules", modules]
-        )
+        module.state = Dict(["_parameters", parameters, "_buffers", buffers, "_modules", modules])
         if len(made) > _MAX_MODULES:
             raise SourceError(f"more than {_MAX_MODULES:,} modules")
     for module in made.values():
@@ -130,9 +128,7 @@ def open_old_script(archive: Archive, request: Request) -> Checkpoint:
     folder = name.removesuffix("/model.json")
     try:
         model = json.loads(archive.read(name))
-        tensors = [
-            _old_tensor(archive, folder, tensor) for tensor in model.get("tensors", [])
-        ]
+        tensors = [_old_tensor(archive, folder, tensor) for tensor in model.get("tensors", [])]
         entries = tuple(_old_entries(model["mainModule"], tensors))
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
         raise SourceError(f"damaged model.json: {error!r}", path=path) from None
@@ -153,7 +149,9 @@ def _old_tensor(archive: Archive, folder: str, tensor: dict[str, object]) -> Ten
     dtype = DTYPES[_OLD_DTYPES[str(tensor["dataType"])]]
     key = f"{folder}/{tensor['data']['key']}"  # type: ignore[index]
     nbytes = archive.entries[key].size
-    storage = TypedStorage(Storage(archive.file.path, key, nbytes), dtype, 0, nbytes * 8 // dtype.bits)
+    storage = TypedStorage(
+        Storage(archive.file.path, key, nbytes), dtype, 0, nbytes * 8 // dtype.bits
+    )
     dims, strides = (
         tuple(int(n) for n in tensor.get(field, ()))  # type: ignore[attr-defined]
         for field in ("dims", "strides")
@@ -170,6 +168,6 @@ def _old_entries(main: dict[str, object], tensors: list[TensorInfo]) -> list[Ten
             info = tensors[int(parameter["tensorId"])]
             kind: Kind = "buffer" if parameter.get("isBuffer") else "parameter"
             found.append(info._replace(name=f"{prefix}{parameter['name']}", kind=kind))
-        for child in reversed(module.get("submodules", ())):  # type: ignore[call-overload]
-            pending.append((f"{prefix}{child['name']}.", child))
+        children = reversed(module.get("submodules", ()))  # type: ignore[call-overload]
+        pending += [(f"{prefix}{child['name']}.", child) for child in children]
     return found

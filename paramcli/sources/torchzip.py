@@ -5,26 +5,30 @@ Layout: `torch/serialization.py` (`_save`, `_load`) and `caffe2/serialize/inline
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from operator import attrgetter, le
+from typing import TYPE_CHECKING, Any, Literal
 
-from paramcli.checkpoint import Checkpoint, Place, Storage
+from paramcli.checkpoint import Checkpoint, Place
 from paramcli.errors import SourceError
 from paramcli.sources.archive import STORED, Archive
 from paramcli.sources.pickles.calls import TensorCalls
 from paramcli.sources.pickles.machine import Machine
-from paramcli.sources.pickles.nodes import Dict, Global, TypedStorage
-from paramcli.sources.pickles.rebuild import STORAGE_DTYPES, number
+from paramcli.sources.pickles.nodes import Dict
 from paramcli.sources.pickles.safety import judge
+from paramcli.sources.pickles.storages import StorageTable
 from paramcli.sources.pickles.trees import pick
 
 if TYPE_CHECKING:
-    from paramcli.checkpoint import DType
+    from collections.abc import Callable, Sequence
+
+    from paramcli.checkpoint import Storage
     from paramcli.sources import Request
     from paramcli.sources.files import File
 
 __all__ = ["TorchArchive", "open_zip"]
 
 _MAX_VERSION = 10
+_size: Callable[[Any], int] = attrgetter("size")
 
 
 def open_zip(file: File, request: Request) -> Checkpoint:
@@ -49,6 +53,18 @@ def open_zip(file: File, request: Request) -> Checkpoint:
     return _open_bundle(archive, request)
 
 
+class _Entries(StorageTable):
+    """Storages that are entries of an archive."""
+
+    def __init__(self, archive: Archive, prefix: str) -> None:
+        super().__init__(archive.file.path, prefix)
+        self._entries = archive.entries
+
+    def holds(self, keys: Sequence[str], sizes: Sequence[int]) -> bool:
+        found = list(map(self._entries.get, keys))
+        return None not in found and all(map(le, sizes, map(_size, found)))
+
+
 class TorchArchive:
     """One archive of torch.save: its pickles run with its storages as persistent ids."""
 
@@ -56,7 +72,7 @@ class TorchArchive:
         self.archive, self.folder = archive, folder
         self.path = archive.file.path
         self.byteorder: Literal["little", "big"] = "little"
-        self._storages: dict[str, TypedStorage] = {}
+        self.storages = _Entries(archive, f"{folder}/data/")
         self._check_names()
         if f"{folder}/byteorder" in archive.entries:
             order = archive.read(f"{folder}/byteorder")
@@ -80,40 +96,12 @@ class TorchArchive:
                 hint="torch.load would read either one; such a file is made to deceive",
             )  # fmt: skip
 
-    def run(self, name: str = "data.pkl", tensors: str = "data") -> tuple[object, Machine]:
-        """Run the pickle `name`, its storages being the entries below the folder `tensors`."""
-        prefix = f"{self.folder}/{tensors}/"
-        entries, storages, path = self.archive.entries, self._storages, self.path
-
-        def storage(dtype: DType, key: str, numel: int) -> TypedStorage:
-            found = storages.get(prefix + key)
-            if found is not None:
-                return found
-            nbytes = dtype.nbytes(numel)
-            entry = entries.get(prefix + key)
-            if entry is None or entry.size < nbytes:
-                if nbytes:
-                    raise ValueError(
-                        f"storage {key!r} is not in the file" if entry is None
-                        else f"storage {key!r} is shorter than it should be"
-                    )  # fmt: skip
-            made = TypedStorage(Storage(path, prefix + key, nbytes), dtype, 0, numel)
-            storages[prefix + key] = made
-            return made
-
-        def persistent(identity: object) -> TypedStorage:
-            if type(identity) is not tuple or len(identity) != 5 or identity[0] != "storage":
-                raise ValueError("a persistent id that is not a storage's")
-            _, cls, key, _, numel = identity
-            dtype = STORAGE_DTYPES.get(cls.path) if type(cls) is Global else None
-            if dtype is None or type(key) is not str:
-                raise ValueError("a storage of no known class")
-            return storage(dtype, key, number(numel))
-
+    def run(self, name: str = "data.pkl") -> tuple[object, Machine]:
+        """Run a pickle of the archive; its storages are the entries below `data/`."""
         content = self.archive.read(f"{self.folder}/{name}")
         machine = Machine(
-            content, f"{path}!{name}", persistent=persistent,
-            calls=TensorCalls(storage, legacy=False),
+            content, f"{self.path}!{name}", persistent=self.storages.persistent,
+            calls=TensorCalls(self.storages.many, legacy=False),
         )  # fmt: skip
         return machine.run(), machine
 
@@ -166,7 +154,9 @@ def _open_bundle(archive: Archive, request: Request) -> Checkpoint:
         root, machine = parts[-1].run()
         machines.append(machine)
         pairs += [name.rpartition(".")[0], root]
-    picked = pick(Dict(pairs), file=archive.file.path, key=request.key, everything=request.everything)
+    picked = pick(
+        Dict(pairs), file=archive.file.path, key=request.key, everything=request.everything
+    )
     by_path = {part.path: part for part in parts}
 
     def locate(storage: Storage) -> Place | None:

@@ -67,8 +67,8 @@ def locate(target: str) -> Place:
     here = str(Path.cwd())
     if not left.endswith(".py"):
         return Place(target, left, attributes, (here,))
-    file = Path(os.path.realpath(left))
-    if not os.path.isfile(file):  # noqa: PTH113 - Path.is_file raises for a name too long
+    file = Path(os.path.realpath(os.path.expanduser(left)))
+    if not os.path.isfile(file):  # Path.is_file() raises for a name too long
         others = {path.name: path for path in file.parent.glob("*.py")}
         hint = _did_you_mean(file.name, list(others))
         raise SourceError("no such file", path=left, hint=hint)
@@ -84,10 +84,10 @@ def locate(target: str) -> Place:
 def visit(place: Place) -> Iterator[None]:
     """Run user code: its folders importable, and what it prints sent to stderr.
 
-    Modules of an earlier target whose folder is not importable now are forgotten first: old/net.py
-    and new/net.py may each have a `blocks` of their own.
+    Modules that an earlier target brought from another folder are forgotten first: net.py and
+    old/net.py may each have a `blocks` of their own.
     """
-    for name in [name for name, folder in _guests.items() if folder not in place.folders]:
+    for name in [name for name, folder in _guests.items() if folder != place.folders[0]]:
         del _guests[name]
         for loaded in [key for key in sys.modules if f"{key}.".startswith(f"{name}.")]:
             del sys.modules[loaded]

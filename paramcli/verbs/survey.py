@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import math
-
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from paramcli.checkpoint import share
-from paramcli.select import natural
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,9 +22,9 @@ class Totals(NamedTuple):
     """Sums over names, and over unique bytes: what is shared counts once in the latter two."""
 
     tensors: int
-    count: int
+    numel: int
     bytes: int
-    unique_count: int
+    unique_numel: int
     unique_bytes: int
 
 
@@ -36,12 +33,11 @@ class DTypeTotal(NamedTuple):
 
     dtype: str
     tensors: int
-    count: int
+    numel: int
     bytes: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListReport:
+class ListReport(NamedTuple):
     """What `list` shows of one target.
 
     `tensors` are in the order asked for; `group_of` maps a name to the id of its sharing group.
@@ -80,11 +76,13 @@ def survey(
         _add(by_dtype, dtype.name, tensors, tensors * count, tensors * dtype.nbytes(count))
     for info in listed:
         if info.parts:
-            _add(by_dtype, info.dtype.name, 1, info.count, info.nbytes)
+            _add(by_dtype, info.dtype.name, 1, info.numel, info.nbytes)
     rows = tuple(
-        sorted((DTypeTotal(name, *sums) for name, sums in by_dtype.items()), key=lambda row: -row.bytes)
+        sorted(
+            (DTypeTotal(name, *sums) for name, sums in by_dtype.items()), key=lambda row: -row.bytes
+        )
     )
-    count, size = sum(row.count for row in rows), sum(row.bytes for row in rows)
+    count, size = sum(row.numel for row in rows), sum(row.bytes for row in rows)
     twice_count, twice_bytes = _counted_twice(listed, groups)
     return ListReport(
         target=checkpoint.origin,
@@ -108,9 +106,7 @@ def _add(by_dtype: dict[str, list[int]], dtype: str, *amounts: int) -> None:
         sums[index] += amount
 
 
-def _counted_twice(
-    listed: tuple[TensorInfo, ...], groups: tuple[Group, ...]
-) -> tuple[int, int]:
+def _counted_twice(listed: tuple[TensorInfo, ...], groups: tuple[Group, ...]) -> tuple[int, int]:
     """Elements and bytes that the sums over names count more than once."""
     if not groups:
         return 0, 0
@@ -120,12 +116,9 @@ def _counted_twice(
     for group in groups:
         infos = [by_name[name] for name in group.names]
         named = sum(info.nbytes for info in infos)
-        if group.relation == "same":
-            unique = infos[0].nbytes
-        else:
-            unique = min(named, _covered(infos))
+        unique = infos[0].nbytes if group.relation == "same" else min(named, _covered(infos))
         size += named - unique
-        count += sum(info.count for info in infos) - unique * 8 // max(infos[0].dtype.bits, 1)
+        count += sum(info.numel for info in infos) - unique * 8 // max(infos[0].dtype.bits, 1)
     return count, size
 
 
@@ -140,9 +133,11 @@ def _covered(infos: list[TensorInfo]) -> int:
 
 def _ordered(listed: tuple[TensorInfo, ...], order: Order) -> tuple[TensorInfo, ...]:
     if order == "name":
+        from paramcli.select import natural
+
         return tuple(sorted(listed, key=lambda info: natural(info.name)))
     if order == "count":
-        return tuple(sorted(listed, key=lambda info: -info.count))
+        return tuple(sorted(listed, key=lambda info: -info.numel))
     if order == "bytes":
         return tuple(sorted(listed, key=lambda info: -info.nbytes))
     return listed

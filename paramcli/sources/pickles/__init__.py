@@ -1,1 +1,1 @@
-"""Reading pickles without running them: the machine, what its calls mean, and the trees they hold."""
+"""Pickles read without running them: the machine, what calls mean, and the trees they hold."""

@@ -1,183 +1,251 @@
-"""Nearly all of a state dict is one call with other numbers: here it is read in one step.
+"""Nearly all of a state dict is one call with other numbers: here many are read in one step.
 
-`_rebuild_tensor_v2(("storage", cls, key, location, numel), offset, size, stride, …)` takes some
-35 opcodes. One regular expression matches them together, and the match counts only where the
-bytes are just what a pickler writes: memo numbers in sequence that were never used before, and
-constants that still mean what they should. All else takes the ordinary way, opcode by opcode.
+`name: _rebuild_tensor_v2(("storage", class, key, location, numel), offset, size, stride, …)` takes
+some 40 opcodes. A regular expression finds a run of such items, and the run is then checked and
+built column by column, at the speed of C. A run counts only if its bytes are just what a pickler
+writes: constants that mean what they should, and memo slots in sequence that were never written
+before. All else takes the ordinary way, opcode by opcode, and gives the same.
 """
 
 from __future__ import annotations
 
 import re
-from struct import Struct
-from typing import TYPE_CHECKING
+from array import array
+from bisect import bisect_right
+from itertools import accumulate, chain, repeat, takewhile
+from operator import le
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from paramcli.checkpoint import TensorInfo
 from paramcli.sources.pickles.nodes import Global
-from paramcli.sources.pickles.rebuild import STORAGE_DTYPES, span
+from paramcli.sources.pickles.rebuild import MAX_RANK, STORAGE_DTYPES, span
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from paramcli.checkpoint import DType
     from paramcli.sources.pickles.nodes import TypedStorage
 
-__all__ = ["REBUILD", "TensorCalls"]
+    Storages = Callable[
+        [Sequence[DType], Sequence[str], Sequence[int]], Sequence[TypedStorage] | None
+    ]
+
+__all__ = ["REBUILD", "Run", "TensorCalls"]
 
 REBUILD = "torch._utils._rebuild_tensor_v2"
 
-_GET, _INT = rb"(?:h.|j....)", rb"(?:K.|M..|J....)"
-_DIMS = rb"(?:(\(?" + _INT + rb"+[\x85-\x87t])r(....)|\))"
-_CALL = re.compile(
-    rb"(\(\(" + _GET + _GET + rb"X.\0\0\0)([0-9]+)r(....)(" + _GET + rb")(" + _INT + rb"N?)tr(....)Q"
-    rb"(" + _INT + rb")" + _DIMS + _DIMS + rb"[\x88\x89](" + _GET + rb")\)Rr(....)tr(....)Rr(....)",
+_SHORTEST, _LONGEST = 1 << 10, 1 << 18
+"""Bytes that are searched for a run: doubled after each success, back to the least after none."""
+
+_GET, _INT = rb"(?:h.|j....)", rb"(?>K.|M..|J....)"
+_PUT, _TUPLE = rb"r(....)", rb"(?>\(?" + _INT + rb"++[\x85-\x87t]|\))"
+_ITEM = re.compile(
+    rb"((?:u\()?+"  # SETITEMS and MARK, as picklers put them after each thousand items
+    rb"X(....)([^\x00-\x1f]+)" + _PUT  # the name
+    + rb"(" + _GET + rb"\(\(" + _GET + _GET + rb"X)"  # function; mark, mark, "storage", class
+    + rb"(....)([0-9]++)" + _PUT  # key
+    + rb"(" + _GET + _INT + rb"N?+t)" + _PUT + rb"Q"  # location, numel: a persistent id
+    + rb"(" + _INT + _TUPLE + rb")(?:" + _PUT + rb")?+"  # offset, size
+    + rb"(" + _TUPLE + rb")(?:" + _PUT + rb")?+"  # stride
+    + rb"[\x88\x89](" + _GET + rb")\)R" + _PUT  # requires_grad, OrderedDict()
+    + rb"t" + _PUT + rb"R" + _PUT + rb")",  # the arguments; the call
     re.DOTALL,
-).match
-_SLOT = Struct("<I").unpack
-_FOUR, _SIX = Struct("<4I").pack, Struct("<6I").pack
-_new = tuple.__new__
+).findall  # fmt: skip
+
+
+class _Unusual(Exception):  # noqa: N818 - a signal, never an error
+    """The run is not just what a pickler writes, so it must be read opcode by opcode."""
+
+
+class Run(NamedTuple):
+    """Names and tensors, the position after them, and the memo slots from `starts[i]` to `end`.
+
+    An item's slots begin with those of its name and its key, and end with that of its tensor.
+    """
+
+    names: list[str]
+    keys: list[str]
+    tensors: list[TensorInfo]
+    position: int
+    starts: list[int]
+    end: int
+
+    @property
+    def items(self) -> list[object]:
+        """Names and tensors in turn, as SETITEMS takes them."""
+        return list(chain.from_iterable(zip(self.names, self.tensors, strict=True)))
+
+    def fetch(self, slot: int) -> object:
+        """Return what a memo slot holds, None where it was passed over."""
+        index = bisect_right(self.starts, slot) - 1
+        after = self.starts[index + 1] if index + 1 < len(self.starts) else self.end
+        columns: dict[int, Sequence[object]] = {
+            self.starts[index]: self.names,
+            self.starts[index] + 1: self.keys,
+            after - 1: self.tensors,
+        }
+        return columns[slot][index] if slot in columns else None
+
+
+class _View(NamedTuple):
+    offset: int
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+    end: int
+    """First element of the storage that is past all that the view can touch."""
 
 
 class TensorCalls:
-    """Reads whole calls. `storage(dtype, key, numel)` is the container's own look-up."""
+    """Reads runs of tensors; `storages(dtypes, keys, numels)` is the container's own look-up.
 
-    def __init__(
-        self, storage: Callable[[DType, str, int], TypedStorage], *, legacy: bool
-    ) -> None:
-        self._storage = storage
-        self._tail = b"N" if legacy else b""  # the legacy stream's ids have one field more
-        self._heads: dict[bytes, DType] = {}
-        self._places: set[bytes] = set()
-        self._hooks: set[bytes] = set()
-        self._numbers: dict[bytes, int] = {}
-        self._dims: dict[
-            tuple[bytes | None, bytes | None], tuple[tuple[int, ...], tuple[int, ...], int]
-        ] = {}
+    It returns None where one of them is not there, or was asked for before.
+    """
 
-    def forget(self) -> None:
-        """A memo slot was written again: what the constants mean must be looked up anew."""
-        self._heads.clear()
-        self._places.clear()
-        self._hooks.clear()
+    def __init__(self, storages: Storages, *, legacy: bool) -> None:
+        self._storages = storages
+        self._id_end = b"Nt" if legacy else b"t"  # the legacy stream's ids have one field more
+        self._reach = _SHORTEST
+        self._views: dict[tuple[bytes, bytes], _View] = {}
 
-    def read(
-        self, data: bytes, pos: int, memo: dict[int, object], fresh: int
-    ) -> tuple[TensorInfo, int, int] | None:
-        """The tensor built by the call whose function is on the stack and whose rest is at `pos`.
+    def read(self, data: bytes, pos: int, memo: dict[int, object], fresh: int) -> Run | None:
+        """Read the run of items at `pos`, in a dictionary that is being filled; None for no run.
 
-        Returns it with the position after the call and the next fresh memo slot; None where the
-        ordinary way must be taken. Writes the two slots that anything may ask for again.
+        SETITEMS and MARK between two items, as picklers put them after each thousand, are part
+        of it: the items are set in the same dictionary all the same, and in the same order.
         """
-        match = _CALL(data, pos)
-        if match is None:
-            return None
-        (head, key, at_key, place, numel, at_id, offset,
-         size, at_size, stride, at_stride, hooks, at_hooks, at_args, at_end) = match.groups()  # fmt: skip
-        (first,) = _SLOT(at_key)
-        if first < fresh or head[-4] != len(key):
-            return None
-        if at_size and at_stride:
-            slots = at_id + at_size + at_stride + at_hooks + at_args + at_end
-            last = first + 6
-            if slots != _SIX(first + 1, first + 2, first + 3, first + 4, first + 5, last):
-                return None
-        else:
-            last = first + 4
-            if at_size or at_stride or (
-                at_id + at_hooks + at_args + at_end != _FOUR(first + 1, first + 2, first + 3, last)
-            ):
-                return None
-        dtype = self._heads.get(head)
-        if dtype is None or place not in self._places or hooks not in self._hooks:
-            dtype = self._look_up(head, place, hooks, memo)
-            if dtype is None:
-                return None
-        dims = self._dims.get((size, stride))
-        if dims is None:
-            dims = self._read_dims(size, stride)
-            if dims is None:
-                return None
-        numel_ = self._number(numel, self._tail)
-        skip = self._number(offset, b"")
-        if numel_ < 0 or skip < 0:
-            return None
-        name = key.decode()
-        storage, _, start, count = self._storage(dtype, name, numel_)
-        shape, steps, reach = dims
-        if skip + reach > count and reach:
-            return None
-        info = _new(TensorInfo, (
-            "", dtype, shape, steps, start + skip, storage, "tensor", "strided", ()
-        ))  # fmt: skip
-        memo[first] = name
-        memo[last] = info
-        return info, match.end(), last + 1
+        columns = self._columns(data, pos)
+        try:
+            run = self._run(columns, memo, fresh, pos) if columns else None
+        except _Unusual:
+            run = None
+        self._reach = min(self._reach * 2, _LONGEST) if run else _SHORTEST
+        return run
 
-    def _look_up(
-        self, head: bytes, place: bytes, hooks: bytes, memo: dict[int, object]
-    ) -> DType | None:
-        """What the constants of a call mean, if they mean what they should."""
-        word, cls = _slots(head[2:-5])
-        where, ordered = memo.get(_slots(place)[0]), memo.get(_slots(hooks)[0])
-        kind = memo.get(cls)
-        if memo.get(word) != "storage" or type(kind) is not Global or type(where) is not str:
-            return None
-        if type(ordered) is not Global or ordered.path != "collections.OrderedDict":
-            return None
+    def _columns(self, data: bytes, pos: int) -> list[tuple[bytes, ...]]:
+        """Match items one right after another; return what was matched, a tuple for each group."""
+        columns = list(zip(*_ITEM(data, pos, pos + self._reach), strict=True))
+        if columns and not data.startswith(b"".join(columns[0]), pos):
+            starts = accumulate(map(len, columns[0]), initial=pos)
+            joined = map(data.startswith, columns[0], starts)
+            together = sum(1 for _ in takewhile(bool, joined))
+            columns = [column[:together] for column in columns] if together else []
+        return columns
+
+    def _run(
+        self, columns: list[tuple[bytes, ...]], memo: dict[int, object], fresh: int, pos: int
+    ) -> Run:
+        (whole, name_sizes, raw_names, at_name, heads, key_sizes, raw_keys, at_key, ids, at_id,
+         views, at_size, strides, at_stride, hooks, at_hooks, at_args, at_end) = columns  # fmt: skip
+        slots = (at_name, at_key, at_id, at_size, at_stride, at_hooks, at_args, at_end)
+        written = b"".join(chain.from_iterable(zip(*slots, strict=True)))
+        if written != array("I", range(fresh, fresh + len(written) // 4)).tobytes():
+            raise _Unusual
+        if not all(_is_ordered_dict(hook, memo) for hook in set(hooks)):
+            raise _Unusual
+        dtype_of = {head: _storage_class(head, memo) for head in set(heads)}
+        numel_of = {identity: self._numel(identity, memo) for identity in set(ids)}
+        dtypes = list(map(dtype_of.__getitem__, heads))
+        numels = list(map(numel_of.__getitem__, ids))
+        names, keys = _texts(name_sizes, raw_names), _texts(key_sizes, raw_keys)
+        offsets, shapes, steps, ends = self._seen(views, strides)
+        if not all(map(le, ends, numels)):
+            raise _Unusual
+        typed = self._storages(dtypes, keys, numels)
+        if typed is None:
+            raise _Unusual
+        storages = next(zip(*typed, strict=True))
+        fields = zip(
+            names, dtypes, shapes, steps, offsets, storages,
+            repeat("tensor"), repeat("strided"), repeat(()), strict=False,
+        )  # fmt: skip
+        tensors = list(map(tuple.__new__, repeat(TensorInfo), fields))
+        widths = (
+            6 + bool(size) + bool(stride) for size, stride in zip(at_size, at_stride, strict=True)
+        )
+        *starts, end = accumulate(widths, initial=fresh)
+        return Run(names, keys, tensors, pos + sum(map(len, whole)), starts, end)
+
+    def _seen(self, views: Sequence[bytes], strides: Sequence[bytes]) -> tuple[Sequence[Any], ...]:
+        """Read offsets, shapes and strides; a model has few different ones."""
+        known, pairs = self._views, list(zip(views, strides, strict=True))
+        for pair in set(pairs).difference(known):
+            known[pair] = _view(*pair)
+        return tuple(zip(*map(known.__getitem__, pairs), strict=True))
+
+    def _numel(self, written: bytes, memo: dict[int, object]) -> int:
+        """Read the location and the number of elements that end a storage's id."""
+        (where,), rest = _gets(written, 1)
+        numbers = _ints(rest[: -len(self._id_end)]) if rest.endswith(self._id_end) else ()
+        if type(memo.get(where)) is not str or len(numbers) != 1 or numbers[0] < 0:
+            raise _Unusual
+        return numbers[0]
+
+
+def _texts(sizes: Sequence[bytes], texts: Sequence[bytes]) -> list[str]:
+    """Decode texts that have the lengths written before them, and no NUL among them."""
+    if array("I", b"".join(sizes)).tolist() != list(map(len, texts)):
+        raise _Unusual
+    return b"\0".join(texts).decode("utf-8", "surrogatepass").split("\0")
+
+
+def _storage_class(head: bytes, memo: dict[int, object]) -> DType:
+    """Return the element type of the storage, if the function and the first word are as usual."""
+    (function,), rest = _gets(head, 1)
+    (word, cls), _ = _gets(rest[2:], 2)
+    called, first, kind = memo.get(function), memo.get(word), memo.get(cls)
+    if type(called) is Global and called.path == REBUILD and type(kind) is Global:
         dtype = STORAGE_DTYPES.get(kind.path)
-        if dtype is not None:
-            self._heads[head] = dtype
-            self._places.add(place)
-            self._hooks.add(hooks)
-        return dtype
-
-    def _read_dims(
-        self, size: bytes | None, stride: bytes | None
-    ) -> tuple[tuple[int, ...], tuple[int, ...], int] | None:
-        shape, steps = _tuple(size), _tuple(stride)
-        if shape is None or steps is None or len(shape) != len(steps):
-            return None
-        dims = shape, steps, span(shape, steps)
-        self._dims[size, stride] = dims
-        return dims
-
-    def _number(self, written: bytes, tail: bytes) -> int:
-        """The integer that the opcode pushes, -1 where it is negative or not followed by `tail`."""
-        number = self._numbers.get(written)
-        if number is None:
-            digits = written.removesuffix(tail) if written.endswith(tail) else b""
-            ints = _ints(digits)
-            number = ints[0] if len(ints) == 1 else -1
-            self._numbers[written] = number
-        return number
+        if dtype is not None and type(first) is str and first == "storage":
+            return dtype
+    raise _Unusual
 
 
-def _slots(gets: bytes) -> tuple[int, ...]:
-    """Memo slots that a run of BINGET and LONG_BINGET reads."""
-    slots, pos = [], 0
-    while pos < len(gets):
-        width = 1 if gets[pos] == 0x68 else 4
-        slots.append(int.from_bytes(gets[pos + 1 : pos + 1 + width], "little"))
-        pos += 1 + width
-    return tuple(slots)
+def _is_ordered_dict(get: bytes, memo: dict[int, object]) -> bool:
+    node = memo.get(_gets(get, 1)[0][0])
+    return type(node) is Global and node.path == "collections.OrderedDict"
 
 
-def _ints(run: bytes) -> tuple[int, ...]:
-    """Integers that a run of BININT1, BININT2 and BININT pushes."""
+def _view(written: bytes, stride: bytes) -> _View:
+    """Read the opcodes of an offset and a size, and those of a stride."""
+    width = _WIDTHS[written[0]]
+    (offset,) = _ints(written[: 1 + width])
+    shape, steps = _tuple(written[1 + width :]), _tuple(stride)
+    if offset < 0 or len(shape) != len(steps):
+        raise _Unusual
+    reach = span(shape, steps)
+    return _View(offset, shape, steps, offset + reach if reach else 0)
+
+
+_WIDTHS = {0x68: 1, 0x6A: 4, 0x4B: 1, 0x4D: 2, 0x4A: 4}
+"""Bytes of argument of BINGET, LONG_BINGET, BININT1, BININT2 and BININT."""
+
+
+def _gets(written: bytes, count: int) -> tuple[list[int], bytes]:
+    """Read the memo slots that `count` opcodes fetch, and what comes after."""
+    slots = []
+    for _ in range(count):
+        end = 1 + _WIDTHS[written[0]]
+        slots.append(int.from_bytes(written[1:end], "little"))
+        written = written[end:]
+    return slots, written
+
+
+def _ints(written: bytes) -> tuple[int, ...]:
     numbers, pos = [], 0
-    while pos < len(run):
-        width = {0x4B: 1, 0x4D: 2, 0x4A: 4}.get(run[pos], len(run))
-        digits = run[pos + 1 : pos + 1 + width]
-        numbers.append(int.from_bytes(digits, "little", signed=width == 4))
-        pos += 1 + width
+    while pos < len(written):
+        end = pos + 1 + _WIDTHS[written[pos]]
+        numbers.append(int.from_bytes(written[pos + 1 : end], "little", signed=end - pos == 5))
+        pos = end
     return tuple(numbers)
 
 
-def _tuple(written: bytes | None) -> tuple[int, ...] | None:
-    """The tuple of sizes that the opcodes build, None where they build anything else."""
-    if written is None:
+def _tuple(written: bytes) -> tuple[int, ...]:
+    """Return the tuple of sizes that the opcodes build."""
+    if written == b")":
         return ()
-    marked = written[:1] == b"("
+    marked = written.startswith(b"(")
     numbers = _ints(written[marked:-1])
-    whole = marked if written[-1:] == b"t" else not marked and written[-1] - 0x84 == len(numbers)
-    return numbers if whole and min(numbers) >= 0 else None
+    complete = marked if written[-1:] == b"t" else not marked and written[-1] - 0x84 == len(numbers)
+    if not complete or min(numbers) < 0 or len(numbers) > MAX_RANK:
+        raise _Unusual
+    return numbers

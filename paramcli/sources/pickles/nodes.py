@@ -56,9 +56,9 @@ class Record:
 
 
 class TypedStorage(NamedTuple):
-    """A storage as a pickle names it: `count` elements of `dtype` from element `start` on."""
+    """A storage as a pickle names it: `numel` elements of `dtype` from element `start` on."""
 
     storage: Storage
     dtype: DType
     start: int
-    count: int
+    numel: int

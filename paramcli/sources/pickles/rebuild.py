@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     Builder = Callable[[tuple[object, ...]], object]
 
 __all__ = [
-    "BUILDERS", "STORAGE_DTYPES", "UNDERSTOOD", "WEIGHTS_ONLY", "dtype_of", "meaning", "number",
-    "numbers", "row_major", "span", "strided",
+    "BUILDERS", "MAX_RANK", "STORAGE_DTYPES", "UNDERSTOOD", "WEIGHTS_ONLY", "dtype_of", "meaning",
+    "number", "numbers", "row_major", "span", "strided",
 ]  # fmt: skip
 
 MAX_RANK = 255
@@ -63,7 +63,7 @@ def number(value: object) -> int:
 
 
 def span(size: Sequence[int], stride: Sequence[int]) -> int:
-    """Elements of storage that a view of this size and stride covers, from its first to its last."""
+    """Elements of storage from a view's first to its last, both included."""
     if 0 in size:
         return 0
     return sum((n - 1) * step for n, step in zip(size, stride, strict=True)) + 1
@@ -77,12 +77,13 @@ def strided(storage: object, offset: object, size: object, stride: object) -> Te
     if len(dims) != len(steps):
         raise ValueError("a tensor's size and stride differ in rank")
     first = number(offset)
-    if first + span(dims, steps) > storage.count and 0 not in dims:
+    if first + span(dims, steps) > storage.numel and 0 not in dims:
         raise ValueError("a tensor reaches past the end of its storage")
     return TensorInfo("", storage.dtype, dims, steps, storage.start + first, storage.storage)
 
 
 def numbers(value: object) -> tuple[int, ...]:
+    """Return a tuple or list of counts as a tuple; at most 255 of them, as torch allows."""
     if isinstance(value, (tuple, list)) and len(value) <= MAX_RANK:
         return tuple(map(number, value))
     raise ValueError("a size or stride is not a list of numbers")
@@ -126,7 +127,9 @@ def _buffer(args: tuple[object, ...]) -> TensorInfo:
 def _quantized(args: tuple[object, ...]) -> TensorInfo:
     base = strided(*args[:4])
     scheme = args[4]
-    parts = tuple(part for part in scheme if type(part) is TensorInfo) if type(scheme) is tuple else ()
+    parts = (
+        tuple(part for part in scheme if type(part) is TensorInfo) if type(scheme) is tuple else ()
+    )
     names = ("scale", "zero_point")
     return base._replace(
         layout="quantized",
@@ -139,10 +142,10 @@ def _sparse(args: tuple[object, ...]) -> TensorInfo:
     name = _layout_name(layout)
     if type(data) is not tuple:
         raise ValueError("a sparse tensor without its parts")
+    labels: tuple[str, ...] = ("compressed_indices", "plain_indices", "values")
     if name == "sparse_coo":
-        labels, size = ("indices", "values"), data[2]
-    else:
-        labels, size = ("compressed_indices", "plain_indices", "values"), data[3]
+        labels = ("indices", "values")
+    size = data[len(labels)]
     parts = tuple(
         _tensor(part)._replace(name=label) for label, part in zip(labels, data, strict=False)
     )
@@ -153,7 +156,11 @@ def _sparse(args: tuple[object, ...]) -> TensorInfo:
 
 def _layout_name(value: object) -> str:
     """`torch.serialization._get_layout` wraps the layout's name in a call of its own."""
-    text = value.args[0] if type(value) is Record and type(value.args) is tuple and value.args else value
+    text = (
+        value.args[0]
+        if type(value) is Record and type(value.args) is tuple and value.args
+        else value
+    )
     name = text.removeprefix("torch.") if type(text) is str else ""
     if name not in ("sparse_coo", "sparse_csr", "sparse_csc", "sparse_bsr", "sparse_bsc"):
         raise ValueError("a sparse tensor of no known layout")
@@ -161,6 +168,7 @@ def _layout_name(value: object) -> str:
 
 
 def row_major(size: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the strides, in elements, of a tensor without gaps."""
     strides, step = [], 1
     for n in reversed(size):
         strides.append(step)
@@ -220,8 +228,10 @@ def _pairs(state: object) -> list[tuple[object, object]]:
 def _cast(args: tuple[object, ...]) -> object:
     """A tensor of another device, saved by way of the CPU (from NumPy in older versions)."""
     data, dtype = args[:2]
-    return data._replace(dtype=dtype_of(dtype)) if type(data) is TensorInfo else Record(
-        Global("torch._utils._rebuild_device_tensor_from_numpy"), args
+    return (
+        data._replace(dtype=dtype_of(dtype))
+        if type(data) is TensorInfo
+        else Record(Global("torch._utils._rebuild_device_tensor_from_numpy"), args)
     )
 
 
@@ -229,7 +239,7 @@ def _ordered(args: tuple[object, ...]) -> Dict:
     """`OrderedDict()` of Python 3 is filled later; that of Python 2 has a list of pairs."""
     pairs: list[object] = []
     for pair in _items(args[0]) if args else ():
-        if type(pair) not in (tuple, list) or len(pair) != 2:
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
             raise ValueError("a dictionary made of something that is no list of pairs")
         pairs.extend(pair)
     return Dict(pairs)
@@ -269,7 +279,9 @@ def _encode(args: tuple[object, ...]) -> object:
 
 
 def _bytearray(args: tuple[object, ...]) -> object:
-    return args[0] if args and type(args[0]) is bytes else Record(Global("builtins.bytearray"), args)
+    return (
+        args[0] if args and type(args[0]) is bytes else Record(Global("builtins.bytearray"), args)
+    )
 
 
 def _complex(args: tuple[object, ...]) -> complex:

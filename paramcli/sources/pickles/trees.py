@@ -21,7 +21,10 @@ MAX_DEPTH = 10_000
 MAX_REPEATED = 100_000
 MAX_TEXT = 1 << 27
 _CONTAINERS = frozenset([Dict, Set, Record, list, tuple, TensorInfo])
-_TENSOR_GROUPS: tuple[tuple[str, Kind], ...] = (("_parameters", "parameter"), ("_buffers", "buffer"))
+_TENSOR_GROUPS: tuple[tuple[str, Kind], ...] = (
+    ("_parameters", "parameter"),
+    ("_buffers", "buffer"),
+)
 _new = tuple.__new__
 
 MODEL_KEYS = (
@@ -52,6 +55,8 @@ def pick(root: object, *, file: str, key: str | None, everything: bool) -> Picke
 
     Raises UsageError for a `key` that is not there, SourceError for trees beyond all bounds.
     """
+    if type(root) is Dict and set(map(type, root.pairs[1::2])) == {TensorInfo} and key is None:
+        return Picked(None, flatten(root, file)[0], (), (), ())  # a state dict and nothing else
     tensors, values = flatten(root, file)
     trees = tuple(
         Tree(name, len(flatten(node, file)[0])) for name, node in _members(root) if _holds(node)
@@ -92,7 +97,9 @@ def _choose(root: object) -> tuple[list[str], object]:
         known = next((name for name in MODEL_KEYS if name in holders), None)
         if known is not None and (not path or plain == [known]):
             step = known
-        elif any(type(child) is TensorInfo and not _AUXILIARY.search(name) for name, child in members):
+        elif any(
+            type(child) is TensorInfo and not _AUXILIARY.search(name) for name, child in members
+        ):
             break
         elif len(plain) == 1 and not path:
             step = plain[0]
@@ -123,55 +130,56 @@ def _at(root: object, key: str, trees: tuple[Tree, ...]) -> object:
 def flatten(
     root: object, file: str
 ) -> tuple[tuple[TensorInfo, ...], tuple[tuple[str, object], ...]]:
-    """Return the tensors below `root` by dotted path, and the values that are no tensors.
-
-    Walks without recursion, never around a circle, and lists what stands in two places twice up
-    to a bound, since a few bytes can name the same list a billion times.
-    """
+    """Return the tensors below `root` by dotted path, and the values that are no tensors."""
     if type(root) is TensorInfo:
         return (root,), ()
     tensors: list[TensorInfo] = []
     values: list[tuple[str, object]] = []
-    parts: list[str] = []
-    ways = [iter(_members(root))]
-    open_nodes, seen = [id(root)], {id(root)}
-    around = {id(root)}
-    repeated = text = 0
-    while ways:
-        for name, child in ways[-1]:
-            if type(child) is TensorInfo:
-                if parts:
-                    text += sum(map(len, parts))
-                    tensors.append(_named(".".join((*parts, name)), child))
-                else:
-                    tensors.append(_named(name, child))
-                continue
-            if _is_leaf(child):
-                values.append((".".join((*parts, name)), child))
-                continue
-            if id(child) in around:
-                continue
-            members = _members(child)
-            if id(child) in seen:
-                repeated += 1 + len(members)
-            seen.add(id(child))
-            around.add(id(child))
-            open_nodes.append(id(child))
-            parts.append(name)
-            ways.append(iter(members))
-            break
-        else:
-            ways.pop()
-            around.discard(open_nodes.pop())
-            if parts:
-                parts.pop()
-        if len(ways) > MAX_DEPTH or repeated > MAX_REPEATED or text > MAX_TEXT:
-            raise SourceError("its containers are nested beyond all bounds", path=file)
+    if type(root) is Dict and set(map(type, root.pairs[1::2])) == {TensorInfo}:
+        tensors = [_named(name, child) for name, child in _members(root)]  # type: ignore[arg-type]
+    else:
+        for path, leaf in _leaves(root, file):
+            if type(leaf) is TensorInfo:
+                tensors.append(_named(path, leaf))
+            else:
+                values.append((path, leaf))
     return tuple(_distinct(tensors)), tuple(values)
 
 
+def _leaves(root: object, file: str) -> Iterator[tuple[str, object]]:
+    """Walk to every leaf, without recursion and never around a circle.
+
+    What stands in two places is met twice, but only up to a bound: a few bytes can name the same
+    list a billion times.
+    """
+    names: list[str] = []
+    ways = [iter(_members(root))]
+    above, around, seen = [id(root)], {id(root)}, {id(root)}
+    repeated = text = 0
+    while ways:
+        for name, child in ways[-1]:
+            if _is_leaf(child):
+                text += len(name) + sum(map(len, names))
+                yield ".".join((*names, name)) if names else name, child
+            elif id(child) not in around:
+                members = _members(child)
+                repeated += 1 + len(members) if id(child) in seen else 0
+                seen.add(id(child))
+                around.add(id(child))
+                above.append(id(child))
+                names.append(name)
+                ways.append(iter(members))
+                break
+        else:
+            ways.pop()
+            around.discard(above.pop())
+            del names[-1:]
+        if len(ways) > MAX_DEPTH or repeated > MAX_REPEATED or text > MAX_TEXT:
+            raise SourceError("its containers are nested beyond all bounds", path=file)
+
+
 def _named(name: str, info: TensorInfo) -> TensorInfo:
-    return _new(TensorInfo, (name, *info[1:]))
+    return info if info[0] == name else _new(TensorInfo, (name, *info[1:]))
 
 
 def _distinct(tensors: list[TensorInfo]) -> list[TensorInfo]:
@@ -189,7 +197,7 @@ def _distinct(tensors: list[TensorInfo]) -> list[TensorInfo]:
 def _is_leaf(node: object) -> bool:
     if type(node) in (list, tuple):
         return not any(type(item) in _CONTAINERS for item in node)  # type: ignore[attr-defined]
-    return type(node) not in _CONTAINERS
+    return type(node) is TensorInfo or type(node) not in _CONTAINERS
 
 
 def _holds(root: object) -> bool:
@@ -283,9 +291,7 @@ def _module_members(attributes: dict[str, object]) -> list[tuple[str, object]]:
 def _attributes(record: Record) -> dict[str, object]:
     state = record.state
     dicts = state if type(state) is tuple else (state,)  # (attributes, slots)
-    return {
-        name: child for part in dicts if type(part) is Dict for name, child in _members(part)
-    }
+    return {name: child for part in dicts if type(part) is Dict for name, child in _members(part)}
 
 
 def _resolved(node: object) -> object:

@@ -15,27 +15,33 @@ from paramcli.verbs.survey import DTypeTotal, ListReport, Totals
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from paramcli.checkpoint import Kind
+
 SNAPSHOTS = Path(__file__).parents[2] / "snapshots"
 
 
 def entry(
-    name: str, dtype: str = "float32", shape: Sequence[int] = (), *, key: str = "", kind: str = ""
+    name: str,
+    dtype: str = "float32",
+    shape: Sequence[int] = (),
+    *,
+    key: str = "",
+    kind: Kind = "tensor",
 ) -> TensorInfo:
     """Make a contiguous tensor; those of one storage `key` share."""
     shape = tuple(shape)
     stride = tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
     nbytes = DTYPES[dtype].nbytes(math.prod(shape))
     storage = Storage("file", key or name, nbytes)
-    info = TensorInfo(name, DTYPES[dtype], shape, stride, 0, storage)
-    return info._replace(kind=kind or "tensor")
+    return TensorInfo(name, DTYPES[dtype], shape, stride, 0, storage, kind)
 
 
-def survey(*entries: TensorInfo, **changes: Any) -> ListReport:  # noqa: ANN401 - any field
+def survey(*entries: TensorInfo, **changes: Any) -> ListReport:
     """Make the report of these entries, counting what is shared once by its storage."""
     groups = share(entries)
     unique = {info.storage: info for info in entries}.values()
     by_dtype = [
-        DTypeTotal(dtype, len(ours), sum(i.count for i in ours), sum(i.nbytes for i in ours))
+        DTypeTotal(dtype, len(ours), sum(i.numel for i in ours), sum(i.nbytes for i in ours))
         for dtype in dict.fromkeys(info.dtype.name for info in entries)
         if (ours := [info for info in entries if info.dtype.name == dtype])
     ]
@@ -48,9 +54,9 @@ def survey(*entries: TensorInfo, **changes: Any) -> ListReport:  # noqa: ANN401 
         "group_of": {name: group.id for group in groups for name in group.names},
         "totals": Totals(
             len(entries),
-            sum(info.count for info in entries),
+            sum(info.numel for info in entries),
             sum(info.nbytes for info in entries),
-            sum(info.count for info in unique),
+            sum(info.numel for info in unique),
             sum(info.nbytes for info in unique),
         ),
         "by_dtype": tuple(by_dtype),
@@ -119,7 +125,10 @@ def hostile() -> ListReport:
         pickle=Pickle(
             ("torch._utils._rebuild_tensor_v2",), ("os.system",), "it asks for os.system"
         ),
-        problems=("the index names a.b, 100% missing\nfrom: every shard",) * 12,
+        problems=tuple(
+            f"the index names layers.{number}.weight, 100% missing\nfrom: every shard, as it seems"
+            for number in range(12)
+        ),
     )
 
 

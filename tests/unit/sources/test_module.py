@@ -8,7 +8,7 @@ import textwrap
 import time
 from collections import defaultdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import pytest
 import torch
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from paramcli.checkpoint import Checkpoint, TensorInfo
 
     Write = Callable[..., Path]
+    Tree = int | list["Tree"]
 
 ROOT = Path(__file__).parents[3]
 ON_THE_CPU = ("built on the CPU: its constructor does not run on the meta device",)
@@ -84,7 +85,7 @@ def assert_agrees(entries: Iterable[TensorInfo], module: nn.Module) -> None:
         assert f"torch.{info.dtype.name}" == str(tensor.dtype)
         assert info.kind == ("parameter" if isinstance(tensor, nn.Parameter) else "buffer")
         assert info.storage.nbytes == tensor.untyped_storage().nbytes()
-        sets[tensor.untyped_storage()._cdata].add(info.name)  # noqa: SLF001
+        sets[tensor.untyped_storage()._cdata].add(info.name)
     assert ties(entries) == {frozenset(names) for names in sets.values()}
 
 
@@ -124,7 +125,7 @@ def test_looking_needs_no_torch() -> None:
         "from paramcli.sources.module import looks_like_module\n"
         "assert looks_like_module('a:B')"
     )
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)  # noqa: S603
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
 def test_without_torch_the_hint_is_to_install_it(
@@ -192,7 +193,7 @@ def test_modules_of_torch_agree_with_their_state_dict(
 def test_wrapped_modules_agree_with_their_state_dict(write: Write, wrapped: str) -> None:
     """Parametrizations rename what they hold, and so do wrappers."""
     write(f"def make():\n    return {wrapped}\n")
-    assert_agrees(opened("net.py:make"), eval(wrapped))  # noqa: S307
+    assert_agrees(opened("net.py:make"), eval(wrapped))
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -241,10 +242,9 @@ def test_lazy_parameters_are_named_in_a_note(write: Write) -> None:
     write("def make():\n    return nn.Sequential(nn.LazyLinear(3), nn.LazyBatchNorm1d())")
     found = opened("net.py:make")
     assert [info.name for info in found] == ["1.num_batches_tracked"]
-    assert found.notes == (
-        "6 tensors are left out, having no fixed shape (lazy or nested): "
-        "0.weight, 0.bias, 1.weight, …",
-    )
+    (note,) = found.notes
+    assert note.startswith("6 tensors are left out, having no fixed shape (lazy or nested): ")
+    assert note.endswith(": 0.weight, 0.bias, 1.weight, …")
 
 
 def test_extra_state_is_ignored(write: Write) -> None:
@@ -268,8 +268,9 @@ def test_a_customized_state_dict_is_told(write: Write) -> None:
 
 def test_a_module_inside_itself_is_left_out() -> None:
     """A cycle, over which state_dict() itself never ends, is cut and named."""
-    net = nn.Sequential(nn.Linear(1, 1), nn.Sequential())
-    net[1].append(net)
+    inner = nn.Sequential()
+    net = nn.Sequential(nn.Linear(1, 1), inner)
+    inner.append(net)
     entries, notes = survey(net)
     assert [info.name for info in entries] == ["0.weight", "0.bias"]
     assert notes == ("1 module is left out, being inside itself: 1.0",)
@@ -305,7 +306,7 @@ def test_ties_are_kept(write: Write, cpu: str, lines: list[str], expected: set[s
     assert found.notes == (ON_THE_CPU if cpu else ())
     assert [set(group.names) for group in found.groups()] == ([expected] if expected else [])
     space: dict[str, type[nn.Module]] = {}
-    exec(path.read_text(), space)  # noqa: S102
+    exec(path.read_text(), space)
     assert_agrees(found, space["Net"]())
 
 
@@ -324,18 +325,27 @@ def test_views_keep_stride_and_offset(write: Write) -> None:
 
 @given(st.recursive(st.integers(0, 4), lambda inside: st.lists(inside, max_size=4), max_leaves=12))
 @settings(deadline=None)
-def test_any_tree_of_shared_modules_agrees(shape: int | list[object]) -> None:
+def test_any_tree_of_shared_modules_agrees(shape: Tree) -> None:
     """Leaves drawn from a small pool, so that many stand in several places."""
     pool = [nn.Linear(2, 2), nn.BatchNorm1d(2), nn.PReLU(), nn.ReLU(), nn.Linear(2, 2, bias=False)]
     pool[4].weight = pool[0].weight
 
-    def grow(shape: object) -> nn.Module:
+    def grow(shape: Tree) -> nn.Module:
         return pool[shape] if isinstance(shape, int) else nn.Sequential(*map(grow, shape))
 
     module = grow(shape)
     entries, notes = survey(module)
     assert_agrees(entries, module)
     assert notes == ()
+
+
+def test_two_views_of_one_array_are_tied() -> None:
+    """Each has a storage object of its own, over the same memory."""
+    array = torch.ones(2).numpy()
+    net = nn.Module()
+    net.a, net.b = (nn.Parameter(torch.from_numpy(array)) for _ in range(2))
+    entries, _ = survey(net)
+    assert ties(entries) == {frozenset("ab")}
 
 
 # Tensors that are not plain
@@ -364,13 +374,14 @@ def test_odd_tensors_do_not_crash() -> None:
     """Quantized, nested and wrapped tensors are described as far as they go."""
     from torch.testing._internal.two_tensor import TwoTensor
 
+    two_tensor = TwoTensor(torch.ones(2), torch.ones(2))  # type: ignore[no-untyped-call]
     net = nn.Module()
     net.register_buffer("q", torch.quantize_per_tensor(torch.ones(4), 0.1, 0, torch.qint8))
     net.register_buffer("n", torch.nested.nested_tensor([torch.ones(2), torch.ones(3)]))
     net.register_buffer(
         "j", torch.nested.nested_tensor([torch.ones(2), torch.ones(3)], layout=torch.jagged)
     )
-    net.two = net.again = nn.Parameter(TwoTensor(torch.ones(2), torch.ones(2)))
+    net.two = net.again = nn.Parameter(two_tensor)
     net.register_buffer("m", torch.ones(2).to_mkldnn())
     entries, notes = survey(net)
     two, again, quantized, opaque = entries
@@ -383,6 +394,26 @@ def test_odd_tensors_do_not_crash() -> None:
     assert two.storage == again.storage
     assert opaque.shape == (2,)
     assert "no fixed shape (lazy or nested): n, j" in notes[0]
+
+
+def test_a_storage_without_an_address_is_told_apart() -> None:
+    """A wrapper that hides what it wraps looks strided, but its memory must not be asked for."""
+
+    class Opaque(torch.Tensor):
+        def __new__(cls, size: int) -> Self:
+            made: Self = torch.Tensor._make_wrapper_subclass(cls, (size,), dtype=torch.int8)
+            return made
+
+        @classmethod
+        def __torch_dispatch__(cls, *_: object) -> Self:
+            return cls(2)
+
+    net = nn.Module()
+    net.register_buffer("a", Opaque(2))
+    net.register_buffer("b", Opaque(2))
+    (a, b), _ = survey(net)
+    assert (a.shape, a.dtype.name) == ((2,), "int8")
+    assert a.storage != b.storage
 
 
 # How it is built
@@ -491,12 +522,11 @@ def test_a_file_of_a_package_has_relative_imports(write: Write) -> None:
 
 def test_two_files_of_one_name_each_have_their_own_neighbours(write: Write) -> None:
     """The old and the new version of a model can be compared."""
-    for width, folder in enumerate(("old", "new"), 1):
+    for width, folder in enumerate(("old", "new", "."), 1):
         write(f"WIDTH = {width}", f"{folder}/blocks.py")
         write("import blocks\n" + layers("self.a = nn.Linear(blocks.WIDTH, 1)"), f"{folder}/net.py")
-    assert opened("old/net.py:Net")["a.weight"].shape == (1, 1)
-    assert opened("new/net.py:Net")["a.weight"].shape == (1, 2)
-    assert opened("old/net.py:Net")["a.weight"].shape == (1, 1)
+    for width, folder in ((1, "old"), (2, "new"), (3, "."), (1, "old")):
+        assert opened(f"{folder}/net.py:Net")["a.weight"].shape == (1, width)
 
 
 def test_a_file_is_imported_once(write: Write) -> None:
@@ -533,7 +563,7 @@ def test_prints_go_to_stderr(write: Write, capfd: pytest.CaptureFixture[str]) ->
     lines = ("print('built')", "import os", "os.write(1, b'raw')", "os.system('echo child')")
     write("print('imported')\n" + layers(*lines))
     opened("net.py:Net")
-    print("ours")
+    sys.stdout.write("ours\n")
     out, err = capfd.readouterr()
     assert out == "ours\n"
     assert all(word in err for word in ("imported", "built", "raw", "child"))

@@ -1,0 +1,1 @@
+"""Ours timed beside what a user would do instead, in turn, in one run."""
