@@ -240,7 +240,7 @@ def _color() -> bool:
 
 
 def _write(chunks: Iterable[str]) -> None:
-    """Write data to stdout. A reader that has gone away has seen what it wanted."""
+    """Write data to stdout."""
     for chunk in chunks:
         sys.stdout.write(chunk)
     sys.stdout.flush()
@@ -268,6 +268,10 @@ def _guarded(act: Callable[[], int], *, debug: bool) -> int:
         for line in f"hint: {error.hint}".splitlines() if error.hint else ():
             _say(line)
         return error.exit_code
+    except BrokenPipeError:  # a reader that has gone away has seen what it wanted
+        return 0
+    except OSError as error:
+        return _failed(f"cannot write the output: {error.strerror}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -278,7 +282,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     try:
         return int(app(argv, prog_name="paramcli", standalone_mode=False) or 0)
-    except BrokenPipeError:
+    except SystemExit:  # Typer's answer to a pipe that closed while it wrote its help
         return 0
     except OSError as error:
         return _failed(f"cannot write the output: {error.strerror}")

@@ -134,8 +134,10 @@ class TensorCalls:
     def _run(
         self, columns: list[tuple[bytes, ...]], memo: dict[int, object], fresh: int, pos: int
     ) -> Run:
-        (whole, name_sizes, raw_names, at_name, heads, key_sizes, raw_keys, at_key, ids, at_id,
-         views, at_size, strides, at_stride, hooks, at_hooks, at_args, at_end) = columns  # fmt: skip
+        (
+            whole, name_sizes, raw_names, at_name, heads, key_sizes, raw_keys, at_key, ids, at_id,
+            views, at_size, strides, at_stride, hooks, at_hooks, at_args, at_end,
+        ) = columns  # fmt: skip
         slots = (at_name, at_key, at_id, at_size, at_stride, at_hooks, at_args, at_end)
         written = b"".join(chain.from_iterable(zip(*slots, strict=True)))
         if written != array("I", range(fresh, fresh + len(written) // 4)).tobytes():

@@ -45,7 +45,11 @@ def test_schema(
         "tensors": [first, first | {"name": "b"}, scalar],
         "groups": [{"id": "g1", "names": ["a", "b"], "relation": "same", "bytes": 600}],
         "totals": {
-            "tensors": 3, "count": 301, "bytes": 1200, "unique_count": 151, "unique_bytes": 600,
+            "tensors": 3,
+            "count": 301,
+            "bytes": 1200,
+            "unique_count": 151,
+            "unique_bytes": 600,
         },
         "by_dtype": [
             {"dtype": "float32", "tensors": 2, "count": 300, "bytes": 1200},

@@ -1,0 +1,119 @@
+"""One case: two commands, what of them is compared, and the goal; timed, it is a row of text."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+from dataclasses import dataclass
+from operator import truediv
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from benchmarks.timing import in_turn, once
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from benchmarks.timing import Command, Run
+
+__all__ = ["FASTER", "HEADINGS", "LATER", "LONGER", "SLOWER", "Case", "Measure", "timed"]
+
+_MIB = 1 << 20
+HEADINGS = (
+    *("benchmark", "of", "beside", "ours s", "MiB", "theirs s", "MiB"),
+    *("median", "min–max", "goal", "reached"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """Which seconds of a run count, and how those of a pair (ours, theirs) are compared."""
+
+    value: Callable[[Run], float]
+    compare: Callable[[float, float], float]
+    form: str
+    at_most: bool = True
+
+
+def _seconds(run: Run) -> float:
+    return run.seconds
+
+
+LONGER = Measure(_seconds, truediv, "{:.2f}")
+FASTER = Measure(_seconds, lambda ours, theirs: theirs / ours, "{:.1f}×", at_most=False)
+SLOWER = Measure(_seconds, lambda ours, theirs: 1000 * (ours - theirs), "{:+.0f} ms")
+LATER = Measure(
+    lambda run: run.first_byte, lambda ours, theirs: 1000 * (ours - theirs), "{:+.0f} ms"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """Ours beside theirs; `limit` in the measure's unit, `peak` (of ours) in MiB."""
+
+    name: str
+    of: str
+    beside: str
+    ours: Command
+    theirs: Command
+    measure: Measure
+    limit: float | None = None
+    peak: int | None = None
+    same_answer: bool = False
+
+
+def timed(case: Case, times: int) -> tuple[str, ...]:
+    """Check the answers where both sides give one, then time both; one cell for each heading."""
+    if case.same_answer:
+        _check(case)
+    pairs = in_turn(case.ours, case.theirs, times)
+    measure = case.measure
+    ratios = [measure.compare(measure.value(a), measure.value(b)) for a, b in pairs]
+    middle = statistics.median(ratios)
+    ours, theirs = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    return (
+        *(case.name, case.of, case.beside),
+        *_side(ours, measure),
+        *_side(theirs, measure),
+        measure.form.format(middle),
+        "–".join(measure.form.format(end) for end in (min(ratios), max(ratios))),
+        _goal(case),
+        _verdict(case, middle, max(run.peak for run in ours)),
+    )
+
+
+def _check(case: Case) -> None:
+    with TemporaryDirectory() as folder:
+        paths = [os.path.join(folder, side) for side in ("ours", "theirs")]
+        for path, command in zip(paths, (case.ours, case.theirs), strict=True):
+            with open(path, "wb") as output:
+                once(command, keep=output)
+        checked = subprocess.run([sys.executable, "-m", "benchmarks.answers", *paths], check=False)
+    if checked.returncode:
+        sys.exit(f"{case.name}, {case.of}, beside {case.beside}: the answers differ")
+
+
+def _side(runs: Sequence[Run], measure: Measure) -> tuple[str, str]:
+    median = statistics.median(measure.value(run) for run in runs)
+    return f"{median:.3f}", f"{max(run.peak for run in runs) / _MIB:.0f}"
+
+
+def _goal(case: Case) -> str:
+    goals = []
+    if case.limit is not None:
+        limit = case.measure.form.replace("+", "").replace(".1f", "g").replace(".2f", "g")
+        goals.append(f"{'≤' if case.measure.at_most else '≥'} {limit.format(case.limit)}")
+    if case.peak is not None:
+        goals.append(f"≤ {case.peak} MiB")
+    return ", ".join(goals)
+
+
+def _verdict(case: Case, middle: float, peak: int) -> str:
+    reached = []
+    if case.limit is not None:
+        reached.append(middle <= case.limit if case.measure.at_most else middle >= case.limit)
+    if case.peak is not None:
+        reached.append(peak <= case.peak * _MIB)
+    return ("yes" if all(reached) else "no") if reached else ""

@@ -1,0 +1,64 @@
+"""Time it all: `python -m benchmarks.run [--quick] [--dir DIR] [NAME…]`, say `list.pipe`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from typing import TYPE_CHECKING
+
+from benchmarks import listing
+from benchmarks.compare import HEADINGS, timed
+from benchmarks.timing import machine, own_peak
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["main"]
+
+_BENCHMARKS = listing.BENCHMARKS
+_NOTES = """\
+Seconds are medians of {times} runs in turn after one to warm up; MiB the highest peak. The median,
+min and max are those of the pairs: ours/theirs, theirs/ours where it ends in ×, ours-theirs in ms.
+No peak below {peak:.0f} MiB, this program's own, can be seen."""
+
+
+def main() -> None:
+    """Run the benchmarks asked for, all by default, and print one table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.run")
+    parser.add_argument("names", metavar="NAME", nargs="*", help=", ".join(_BENCHMARKS))
+    parser.add_argument("--quick", action="store_true", help="3 runs; no torch on 100,000 tensors")
+    kept = os.path.join(tempfile.gettempdir(), "paramcli-benchmarks")
+    parser.add_argument("--dir", default=kept, help="where the files are kept (%(default)s)")
+    options = parser.parse_args()
+    if unknown := set(options.names) - set(_BENCHMARKS):
+        parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
+
+    print(machine())
+    times = 3 if options.quick else 9
+    rows = [HEADINGS]
+    for name in options.names or _BENCHMARKS:
+        for case in _BENCHMARKS[name](os.path.abspath(options.dir), quick=options.quick):
+            print(f"{case.name}: {case.of}, beside {case.beside}", file=sys.stderr)
+            rows.append(timed(case, times))
+    print("", *_table(rows), "", sep="\n")
+    print(_NOTES.format(times=times, peak=own_peak() / (1 << 20)))
+
+
+def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Align the columns: words left, and right those that begin with a figure."""
+    columns = list(zip(*rows, strict=True))
+    widths = [max(map(len, column)) for column in columns]
+    numbers = range(HEADINGS.index("ours s"), HEADINGS.index("goal"))
+    return [
+        "  ".join(
+            cell.rjust(width) if place in numbers else cell.ljust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,159 @@
+"""The house keeps its own rules: layers, lightness, names, sizes."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "paramcli"
+FILES = ROOT / "sample_models" / "files"
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+
+LAYERS = [
+    "paramcli.errors",
+    "paramcli.checkpoint",
+    "paramcli.select",
+    "paramcli.sources",
+    "paramcli.verbs",
+    "paramcli.render",
+    "paramcli.project",
+    "paramcli.cli",
+    "paramcli.__main__",
+]
+"""From the ground up: a room imports only from its own and from those above it in this list."""
+
+
+def dotted(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def layer(module: str) -> int | None:
+    found = [i for i, name in enumerate(LAYERS) if module == name or module.startswith(f"{name}.")]
+    return found[0] if found else None
+
+
+def imports(path: Path) -> set[str]:
+    """Every module that a file imports, anywhere in it, typing included."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            found.add(str(node.module))
+    return found
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=dotted)
+def test_no_arrow_points_up(path: Path) -> None:
+    own = layer(dotted(path))
+    for module in imports(path):
+        other = layer(module)
+        if own is not None and other is not None:
+            assert other <= own, f"{dotted(path)} imports {module}"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=dotted)
+def test_rooms_are_small_and_say_what_they_are(path: Path) -> None:
+    text = path.read_text()
+    assert ast.get_docstring(ast.parse(text)), "a room says in one sentence what lives in it"
+    assert len(text.splitlines()) <= 500
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=dotted)
+def test_exports_are_sorted(path: Path) -> None:
+    module = importlib.import_module(dotted(path)) if path.name != "__main__.py" else None
+    exported = getattr(module, "__all__", None)
+    if exported is not None:
+        # Constants first, then classes, then the rest, as isort has it.
+        assert len(set(exported)) == len(exported)
+        assert all(hasattr(module, name) for name in exported)
+
+
+def test_click_and_rich_stay_where_they_belong() -> None:
+    for path in SOURCES:
+        named = {module.partition(".")[0] for module in imports(path)}
+        assert "click" not in named, path
+        if "rich" in named:
+            assert dotted(path) == "paramcli.render.terminal"
+
+
+# Runs the command with imports watched: heavy ones are forbidden, whether installed or not.
+GUARD = """
+import sys
+
+class Guard:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in FORBIDDEN:
+            raise ImportError(f"forbidden import of {name}")
+
+FORBIDDEN = set(sys.argv[1].split(","))
+sys.meta_path.insert(0, Guard())
+from paramcli.cli import main
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+def guarded(forbidden: str, *argv: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", GUARD, forbidden, *argv],
+        capture_output=True, text=True, check=False, cwd=ROOT,
+    )  # fmt: skip
+
+
+LIGHT = [
+    ["--help"],
+    ["--version"],
+    ["list", "--help"],
+    *(["list", str(FILES / name)] for name in (
+        "model.pt", "trainer.pt", "legacy.pth", "tied.safetensors", "sharded", "whole_module.pt",
+        "script.pt",
+    )),
+    *(["list", str(FILES / "trainer.pt"), "--format", form] for form in (
+        "table", "tsv", "json", "markdown", "github", "lock",
+    )),
+    ["list", str(FILES / "trainer.pt"), "--tree", "--sort", "name", "--include", "*.weight"],
+    ["list", "nowhere.pt"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("argv", LIGHT, ids=" ".join)
+def test_nothing_heavy_is_imported(argv: list[str]) -> None:
+    done = guarded("torch,numpy,safetensors", *argv)
+    assert "forbidden" not in done.stderr
+    assert done.returncode == (2 if "nowhere.pt" in argv else 0), done.stderr
+
+
+def test_rich_is_loaded_only_to_draw() -> None:
+    done = guarded("rich", "list", str(FILES / "model.pt"))
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_guard_can_fail() -> None:
+    """A class target does need torch, and then the guard must be seen to bite."""
+    done = guarded("torch", "list", "sample_models.lenet:LeNet")
+    assert done.returncode == 2
+    assert "torch" in done.stderr
+
+
+def test_nothing_here_names_this_machine() -> None:
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if listed.returncode:
+        pytest.skip("not a git checkout, so what belongs to the project is not known")
+    own = str(ROOT)
+    if own.count(os.sep) < 2:
+        pytest.skip("the checkout lies at the root, whose path is too short to look for")
+    for name in filter(None, listed.stdout.split("\0")):
+        path = ROOT / name
+        if path.is_file():
+            assert own.encode() not in path.read_bytes(), name
