@@ -23,7 +23,7 @@ __all__ = ["FASTER", "HEADINGS", "LATER", "LONGER", "SLOWER", "Case", "Measure",
 _MIB = 1 << 20
 HEADINGS = (
     *("benchmark", "of", "beside", "ours s", "MiB", "theirs s", "MiB"),
-    *("median", "min–max", "goal", "reached"),
+    *("median", "min to max", "goal", "reached"),
 )
 
 
@@ -33,25 +33,35 @@ class Measure:
 
     value: Callable[[Run], float]
     compare: Callable[[float, float], float]
-    form: str
+    digits: str
+    unit: str = ""
     at_most: bool = True
+
+    def text(self, number: float) -> str:
+        """Write a measured number with its unit."""
+        return f"{number:{self.digits}}{self.unit}"
 
 
 def _seconds(run: Run) -> float:
     return run.seconds
 
 
-LONGER = Measure(_seconds, truediv, "{:.2f}")
-FASTER = Measure(_seconds, lambda ours, theirs: theirs / ours, "{:.1f}×", at_most=False)
-SLOWER = Measure(_seconds, lambda ours, theirs: 1000 * (ours - theirs), "{:+.0f} ms")
-LATER = Measure(
-    lambda run: run.first_byte, lambda ours, theirs: 1000 * (ours - theirs), "{:+.0f} ms"
-)
+def _milliseconds_more(ours: float, theirs: float) -> float:
+    return 1000 * (ours - theirs)
+
+
+LONGER = Measure(_seconds, truediv, ".2f")
+FASTER = Measure(_seconds, lambda ours, theirs: theirs / ours, ".1f", "x", at_most=False)
+SLOWER = Measure(_seconds, _milliseconds_more, "+.0f", " ms")
+LATER = Measure(lambda run: run.first_byte, _milliseconds_more, "+.0f", " ms")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """Ours beside theirs; `limit` in the measure's unit, `peak` (of ours) in MiB."""
+    """Ours beside theirs; `limit` in the measure's unit, `peak` (of ours) in MiB.
+
+    `same_answer` where both list the same tensors; `slow` where a quick run skips the case.
+    """
 
     name: str
     of: str
@@ -62,6 +72,7 @@ class Case:
     limit: float | None = None
     peak: int | None = None
     same_answer: bool = False
+    slow: bool = False
 
 
 def timed(case: Case, times: int) -> tuple[str, ...]:
@@ -77,8 +88,8 @@ def timed(case: Case, times: int) -> tuple[str, ...]:
         *(case.name, case.of, case.beside),
         *_side(ours, measure),
         *_side(theirs, measure),
-        measure.form.format(middle),
-        "–".join(measure.form.format(end) for end in (min(ratios), max(ratios))),
+        measure.text(middle),
+        f"{measure.text(min(ratios))} to {measure.text(max(ratios))}",
         _goal(case),
         _verdict(case, middle, max(run.peak for run in ours)),
     )
@@ -103,8 +114,8 @@ def _side(runs: Sequence[Run], measure: Measure) -> tuple[str, str]:
 def _goal(case: Case) -> str:
     goals = []
     if case.limit is not None:
-        limit = case.measure.form.replace("+", "").replace(".1f", "g").replace(".2f", "g")
-        goals.append(f"{'≤' if case.measure.at_most else '≥'} {limit.format(case.limit)}")
+        sign = "≤" if case.measure.at_most else "≥"
+        goals.append(f"{sign} {case.limit:g}{case.measure.unit}")
     if case.peak is not None:
         goals.append(f"≤ {case.peak} MiB")
     return ", ".join(goals)

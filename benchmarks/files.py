@@ -84,7 +84,7 @@ def _save_sharded(state: OrderedDict[str, Tensor], folder: str) -> None:
     os.mkdir(folder)
     names = list(state)
     size = -(-len(names) // _SHARDS)
-    weight_map = {}
+    weight_map: dict[str, str] = {}
     for number in range(_SHARDS):
         file = f"model-{number + 1:05d}-of-{_SHARDS:05d}.safetensors"
         held = names[number * size : (number + 1) * size]

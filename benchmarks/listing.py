@@ -54,9 +54,8 @@ def _user_script(form: str, path: str) -> Command:
     return Command((sys.executable, "-c", _SAFE_OPEN.format(framework="pt"), *shards(path)))
 
 
-def start(_folder: str, *, quick: bool) -> Iterator[Case]:
+def start(_folder: str) -> Iterator[Case]:
     """Time the least that any command takes beside the imports it cannot do without."""
-    del quick
     yield Case(
         name="list.start",
         of="--version",
@@ -68,9 +67,8 @@ def start(_folder: str, *, quick: bool) -> Iterator[Case]:
     )
 
 
-def pipe(folder: str, *, quick: bool) -> Iterator[Case]:
+def pipe(folder: str) -> Iterator[Case]:
     """Time a list of 1,000 tensors in 1 GiB beside a command that does nothing."""
-    del quick
     for form in FORMATS:
         yield Case(
             name="list.pipe",
@@ -84,9 +82,8 @@ def pipe(folder: str, *, quick: bool) -> Iterator[Case]:
         )
 
 
-def many(folder: str, *, quick: bool) -> Iterator[Case]:
+def many(folder: str) -> Iterator[Case]:
     """Time long lists beside the imports: what a row costs."""
-    del quick
     for count, limit, peak in ((10_000, 2, None), (100_000, 10, 220)):
         for form in FORMATS:
             yield Case(
@@ -101,11 +98,10 @@ def many(folder: str, *, quick: bool) -> Iterator[Case]:
             )
 
 
-def scripts(folder: str, *, quick: bool) -> Iterator[Case]:
+def scripts(folder: str) -> Iterator[Case]:
     """Time lists beside scripts that users write; the one without torch has no goal."""
     wanted = [(1_000, form, 15) for form in FORMATS]
-    if not quick:
-        wanted += [(100_000, form, 3) for form in ("zip", "legacy")]
+    wanted += [(100_000, form, 3) for form in ("zip", "legacy")]
     for count, form, limit in wanted:
         path = find(folder, form, count)
         yield Case(
@@ -117,6 +113,7 @@ def scripts(folder: str, *, quick: bool) -> Iterator[Case]:
             measure=FASTER,
             limit=limit,
             same_answer=True,
+            slow=count == 100_000,
         )
     for count in (1_000, 100_000):
         path = find(folder, "safetensors", count)
@@ -132,13 +129,12 @@ def scripts(folder: str, *, quick: bool) -> Iterator[Case]:
         )
 
 
-def screen(folder: str, *, quick: bool) -> Iterator[Case]:
+def screen(folder: str) -> Iterator[Case]:
     """Time a table on a terminal beside the same list into a pipe.
 
     Of 1,000 rows the whole run; of 100,000 how much later the first byte comes, counted on both
     sides from the start of the process: it waits for the width of every cell.
     """
-    del quick
     for count, measure, limit in ((1_000, SLOWER, 20), (100_000, LATER, 500)):
         path = find(folder, "zip", count)
         yield Case(
@@ -153,7 +149,7 @@ def screen(folder: str, *, quick: bool) -> Iterator[Case]:
         )
 
 
-BENCHMARKS: dict[str, Callable[..., Iterator[Case]]] = {
+BENCHMARKS: dict[str, Callable[[str], Iterator[Case]]] = {
     "list.start": start,
     "list.pipe": pipe,
     "list.many": many,
