@@ -39,7 +39,7 @@ _SHORTEST, _LONGEST = 1 << 10, 1 << 18
 
 _GET, _INT = rb"(?:h.|j....)", rb"(?>K.|M..|J....)"
 _PUT, _TUPLE = rb"r(....)", rb"(?>\(?" + _INT + rb"++[\x85-\x87t]|\))"
-_ITEM = re.compile(
+_ITEM = (
     rb"((?:u\()?+"  # SETITEMS and MARK, as picklers put them after each thousand items
     rb"X(....)([^\x00-\x1f]+)" + _PUT  # the name
     + rb"(" + _GET + rb"\(\(" + _GET + _GET + rb"X)"  # function; mark, mark, "storage", class
@@ -49,8 +49,7 @@ _ITEM = re.compile(
     + rb"(" + _TUPLE + rb")(?:" + _PUT + rb")?+"  # stride
     + rb"[\x88\x89](" + _GET + rb")\)R" + _PUT  # requires_grad, OrderedDict()
     + rb"t" + _PUT + rb"R" + _PUT + rb")",  # the arguments; the call
-    re.DOTALL,
-).findall  # fmt: skip
+)  # fmt: skip
 
 
 class _Unusual(Exception):  # noqa: N818 - a signal, never an error
@@ -123,7 +122,8 @@ class TensorCalls:
 
     def _columns(self, data: bytes, pos: int) -> list[tuple[bytes, ...]]:
         """Match items one right after another; return what was matched, a tuple for each group."""
-        columns = list(zip(*_ITEM(data, pos, pos + self._reach), strict=True))
+        item = re.compile(_ITEM, re.DOTALL)  # here, since compiling takes longer than a small file
+        columns = list(zip(*item.findall(data, pos, pos + self._reach), strict=True))
         if columns and not data.startswith(b"".join(columns[0]), pos):
             starts = accumulate(map(len, columns[0]), initial=pos)
             joined = map(data.startswith, columns[0], starts)

@@ -33,11 +33,12 @@ MODEL_KEYS = (
 )  # fmt: skip
 """Where trainers keep the model's own weights, the likeliest first."""
 
-_AUXILIARY = re.compile(
-    r"opt(im(izer)?s?)?($|[_.-])|optim|sched|scaler|(^|[_.-])(ema|swa|rng|amp|callbacks?|loops?)($|[_.-])"
-    r"|shadow|random_state|hyper_?param|^(args|config|cfg|epoch|step|global_step|iteration|loss|best.*)$",
-    re.IGNORECASE,
+_AUXILIARY = (
+    r"opt(im(izer)?s?)?($|[_.-])|optim|sched|scaler|(^|[_.-])(ema|swa|rng|amp|callbacks?|loops?)"
+    r"($|[_.-])|shadow|random_state|hyper_?param"
+    r"|^(args|config|cfg|epoch|step|global_step|iteration|loss|best.*)$"
 )
+"""What lies beside the model in a training checkpoint, by name."""
 
 
 class Picked(NamedTuple):
@@ -79,7 +80,7 @@ def pick(root: object, *, file: str, key: str | None, everything: bool) -> Picke
 
 def _ambiguous(root: object, trees: tuple[Tree, ...]) -> tuple[str, ...]:
     """Say so where several trees are listed together and one of them may be what is wanted."""
-    names = [tree.path for tree in trees if not _AUXILIARY.search(tree.path)]
+    names = [tree.path for tree in trees if not _is_auxiliary(tree.path)]
     if is_module(root) or len(trees) < 2 or len(names) == len(_members(root)):
         return ()
     listed = ", ".join(f"{tree.path} ({tree.tensors:,})" for tree in trees[:6])
@@ -93,13 +94,11 @@ def _choose(root: object) -> tuple[list[str], object]:
     while not is_module(node):
         members = _members(node)
         holders = {name: child for name, child in members if _holds(child)}
-        plain = [name for name in holders if not _AUXILIARY.search(name)]
+        plain = [name for name in holders if not _is_auxiliary(name)]
         known = next((name for name in MODEL_KEYS if name in holders), None)
         if known is not None and (not path or plain == [known]):
             step = known
-        elif any(
-            type(child) is TensorInfo and not _AUXILIARY.search(name) for name, child in members
-        ):
+        elif any(type(child) is TensorInfo and not _is_auxiliary(name) for name, child in members):
             break
         elif len(plain) == 1 and not path:
             step = plain[0]
@@ -108,6 +107,10 @@ def _choose(root: object) -> tuple[list[str], object]:
         path.append(step)
         node = holders[step]
     return path, node
+
+
+def _is_auxiliary(name: str) -> bool:
+    return re.search(_AUXILIARY, name, re.IGNORECASE) is not None  # compiled when first needed
 
 
 def _at(root: object, key: str, trees: tuple[Tree, ...]) -> object:
