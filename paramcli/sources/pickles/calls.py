@@ -48,7 +48,7 @@ _ITEM = (
     + rb"(" + _INT + _TUPLE + rb")(?:" + _PUT + rb")?+"  # offset, size
     + rb"(" + _TUPLE + rb")(?:" + _PUT + rb")?+"  # stride
     + rb"[\x88\x89](" + _GET + rb")\)R" + _PUT  # requires_grad, OrderedDict()
-    + rb"t" + _PUT + rb"R" + _PUT + rb")",  # the arguments; the call
+    + rb"t" + _PUT + rb"R" + _PUT + rb")"  # the arguments; the call
 )  # fmt: skip
 
 
