@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from paramcli.errors import SourceError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
@@ -186,6 +188,10 @@ def _nowhere(_: Storage) -> None:
     return None
 
 
+def _no_bytes(_: Storage) -> bytes:
+    raise SourceError("it holds names and shapes, but no values")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
     """An ordered set of named views of storages, wherever it came from.
@@ -193,7 +199,8 @@ class Checkpoint:
     `key` is the tree that was picked from a training checkpoint, `trees` all that it holds,
     `values` what in it is no tensor, `notes` what the reader should hear on stderr, and
     `problems` disagreements inside it (an index that names what no shard has). `locate` says
-    where a storage's bytes lie, None where they lie nowhere or not as they are (compressed).
+    where a storage's bytes lie, None where they lie nowhere or not as they are; `unpack` gives
+    those that are compressed or scattered.
     """
 
     origin: str
@@ -208,6 +215,7 @@ class Checkpoint:
     problems: tuple[str, ...] = ()
     byteorder: Literal["little", "big"] = "little"
     locate: Callable[[Storage], Place | None] = field(default=_nowhere, compare=False, repr=False)
+    unpack: Callable[[Storage], bytes] = field(default=_no_bytes, compare=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -220,6 +228,18 @@ class Checkpoint:
             if info.name == name:
                 return info
         raise KeyError(name)
+
+    def read(self, storage: Storage) -> bytes:
+        """Return all bytes of a storage. Raises SourceError where the target holds none."""
+        place = self.locate(storage)
+        if place is None:
+            return self.unpack(storage)
+        with open(place.file, "rb") as file:
+            file.seek(place.offset)
+            content = file.read(storage.nbytes)
+        if len(content) < storage.nbytes:
+            raise SourceError("the file ends inside a storage", path=place.file)
+        return content
 
     def groups(self) -> tuple[Group, ...]:
         """The names that share bytes, in order of their first name."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from paramcli.render.text import chunks, remembered, shape_text
+from paramcli.render.strict import array, counted, described, fields, tensor_fields
+from paramcli.render.text import remembered
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator
 
-    from paramcli.checkpoint import TensorInfo
-    from paramcli.verbs.survey import DTypeTotal, ListReport, Totals
+    from paramcli.verbs.survey import ListReport
 
 __all__ = ["as_json"]
 
@@ -28,56 +28,23 @@ def as_json(report: ListReport) -> Iterator[str]:
         "format": report.format,
         "key": report.key,
     }
-    yield f"{{\n{_fields(head)},\n"
-    yield from _array("tensors", _tensors(report))
-    yield from _array("groups", (json.dumps(group._asdict()) for group in report.groups))
+    yield f"{{\n{fields(head)},\n"
+    yield from array("tensors", _tensors(report))
+    yield from array("groups", (json.dumps(group._asdict()) for group in report.groups))
     tail = {
-        "totals": _counted(report.totals),
-        "by_dtype": [_counted(total) for total in report.by_dtype],
+        "totals": counted(report.totals),
+        "by_dtype": [counted(total) for total in report.by_dtype],
         "metadata": dict(report.metadata),
         "trees": [tree._asdict() for tree in report.trees],
         "pickle": report.pickle._asdict() if report.pickle else None,
         "problems": report.problems,
     }
-    yield f"{_fields(tail)}\n}}\n"
-
-
-def _counted(totals: Totals | DTypeTotal) -> dict[str, object]:
-    """Name the fields as the contract does, which says `count` where torch says `numel`."""
-    return {key.replace("numel", "count"): value for key, value in totals._asdict().items()}
-
-
-def _fields(values: Mapping[str, object]) -> str:
-    return ",\n".join(f'  "{key}": {json.dumps(value)}' for key, value in values.items())
-
-
-def _array(key: str, items: Iterable[str]) -> Iterator[str]:
-    """Yield an array of items already written, each on a line of its own."""
-    opening = f'  "{key}": ['
-    before = "\n    "
-    for chunk in chunks(f"{item},\n    " for item in items):
-        yield opening + before + chunk[:-6]
-        opening, before = "", ",\n    "
-    yield f"{opening}],\n" if opening else "\n  ],\n"
+    yield f"{fields(tail)}\n}}\n"
 
 
 def _tensors(report: ListReport) -> Iterator[str]:
-    quote = json.JSONEncoder().encode
-    facts = remembered(_facts)
-    ids = {name: quote(group) for name, group in report.group_of.items()}
+    facts = remembered(described)
+    ids = {name: json.dumps(group) for name, group in report.group_of.items()}
     for info in report.tensors:
-        what, size, stride = facts(info)
-        yield (
-            f'{{"name": {quote(info.name)}, {what}, "kind": "{info.kind}", {size}, '
-            f'"group": {ids.get(info.name, "null")}, "offset": {info.offset}, {stride}}}'
-        )
-
-
-def _facts(info: TensorInfo) -> tuple[str, str, str]:
-    """Write shape and dtype, count and bytes, stride and an unusual layout."""
-    layout = f', "layout": {json.dumps(info.layout)}' if info.layout != "strided" else ""
-    return (
-        f'"shape": {shape_text(info.shape)}, "dtype": "{info.dtype.name}"',
-        f'"count": {info.numel}, "bytes": {info.nbytes}',
-        f'"stride": {shape_text(info.stride)}{layout}',
-    )
+        group = ids.get(info.name, "null")
+        yield f"{{{tensor_fields(info.name, info, facts(info), group)}}}"

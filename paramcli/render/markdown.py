@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
-from paramcli.render.text import binary, chunks, remembered, safe, shape_text
+from paramcli.render.gfm import cell, code, row, shape_cell
+from paramcli.render.text import binary, chunks, remembered
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from paramcli.verbs.survey import ListReport
 
 __all__ = ["markdown"]
-
-_BACKTICKS = re.compile("`+")
 
 
 def markdown(report: ListReport) -> Iterator[str]:
@@ -26,40 +24,23 @@ def markdown(report: ListReport) -> Iterator[str]:
 
     def cells(info: TensorInfo) -> list[str]:
         last = [info.kind] * kinds + [report.group_of.get(info.name, "")] * bool(report.groups)
-        name = _code(info.name).replace("|", "\\|")  # GFM splits cells before it reads code spans
-        return [name, facts(info), *last]
+        return [cell(info.name), facts(info), *last]
 
-    yield f"**{_code(report.target)}** ({report.format})\n\n"
-    yield _row(["Name", "Shape", "Dtype", "Count", "Bytes", *extra])
-    yield _row([":--", ":--", ":--", "--:", "--:", *[":--"] * len(extra)])
-    yield from chunks(_row(cells(info)) for info in report.tensors)
+    yield f"**{code(report.target)}** ({report.format})\n\n"
+    yield row(["Name", "Shape", "Dtype", "Count", "Bytes", *extra])
+    yield row([":--", ":--", ":--", "--:", "--:", *[":--"] * len(extra)])
+    yield from chunks(row(cells(info)) for info in report.tensors)
     totals, blank = report.totals, [""] * len(extra)
     yield _total(f"Total of {totals.tensors:,}", totals.numel, totals.bytes, blank)
     if report.groups:
         yield _total("Unique", totals.unique_numel, totals.unique_bytes, blank)
 
 
-def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |\n"
-
-
 def _total(title: str, count: int, nbytes: int, blank: Sequence[str]) -> str:
-    return _row([f"**{title}**", "", "", f"**{count:,}**", f"**{binary(nbytes)}**", *blank])
+    return row([f"**{title}**", "", "", f"**{count:,}**", f"**{binary(nbytes)}**", *blank])
 
 
 def _facts(info: TensorInfo) -> str:
     """Lay the cells of shape, dtype, count and bytes."""
-    shape = shape_text(info.shape).replace("[", "\\[")  # `[x](…)` and `[^1]` would be links
-    return f"{shape} | {info.dtype.name} | {info.numel:,} | {binary(info.nbytes)}"
-
-
-def _code(text: str) -> str:
-    """Put text into a code span that outlasts its own backticks.
-
-    https://github.github.com/gfm/#code-spans
-    """
-    text = safe(text)
-    fence = "`" * (1 + max(map(len, _BACKTICKS.findall(text)), default=0))
-    if not text or text[0] in "` " or text[-1] in "` ":
-        text = f" {text} "  # GFM takes one space off each side
-    return f"{fence}{text}{fence}"
+    count, size = f"{info.numel:,}", binary(info.nbytes)
+    return " | ".join([shape_cell(info.shape), info.dtype.name, count, size])

@@ -10,11 +10,12 @@ import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Container, Mapping, Sequence
 
 __all__ = ["GAP", "Layout", "Page"]
 
 GAP = "  "
+_PLAIN: Mapping[str, str] = {}
 
 
 class Layout(NamedTuple):
@@ -46,8 +47,12 @@ class Page:
         """Lay a name in a column, on one line or more."""
         return [name]
 
-    def wrap(self, text: str) -> list[str]:
-        """Break a sentence into lines as wide as the page."""
+    def shorten(self, text: str, room: int) -> str:  # noqa: ARG002 - as above
+        """Make text fit into so many cells."""
+        return text
+
+    def wrap(self, text: str, room: int | None = None) -> list[str]:  # noqa: ARG002 - as above
+        """Break a sentence into lines as wide as the page, or `room`."""
         return [text]
 
     def rule(self, layout: Layout) -> str:
@@ -59,6 +64,28 @@ class Page:
         first, *more = self.lines(name, layout.names)
         padding = " " * (layout.names - self.cells(first))
         return "\n".join([f"{first}{padding}{rest}".rstrip(), *more, ""])
+
+    def columns(
+        self,
+        texts: Mapping[str, str],
+        layout: Layout,
+        *,
+        right: Container[str],
+        styles: Mapping[str, str] = _PLAIN,
+    ) -> str:
+        """Lay the texts, by title, of those columns that there is room for.
+
+        Those in `right` are aligned there; `styles` are of Rich's, by title.
+        """
+        cells = []
+        for title, text in texts.items():
+            room = layout.columns.get(title)
+            if room is not None:
+                fitted = self.shorten(text, room)
+                padding = " " * (room - self.cells(fitted))
+                cell = self.style(styles[title], fitted) if title in styles else fitted
+                cells.append(GAP + (padding + cell if title in right else cell + padding))
+        return "".join(cells)
 
     def arrange(
         self, names: int, columns: Mapping[str, int], expendable: Sequence[str], readable: int

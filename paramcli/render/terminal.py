@@ -15,7 +15,7 @@ from rich.color import ColorSystem
 from rich.style import Style
 
 from paramcli.render.footer import footer
-from paramcli.render.page import GAP, Page
+from paramcli.render.page import Page
 from paramcli.render.text import binary, chunks, remembered, safe, shape_text
 
 if TYPE_CHECKING:
@@ -60,9 +60,9 @@ class Screen(Page):
         """Lay a name in a column: cut to one line, or folded into as many as it takes."""
         return [self.shorten(name, room)] if self.cut else self._fold(name, room, ".")
 
-    def wrap(self, text: str) -> list[str]:
-        """Break a sentence between words into lines as wide as the screen."""
-        return [line.rstrip() for line in self._fold(text, self.width, " ")]
+    def wrap(self, text: str, room: int | None = None) -> list[str]:
+        """Break a sentence between words into lines as wide as the screen, or `room`."""
+        return [line.rstrip() for line in self._fold(text, room or self.width, " ")]
 
     def _fold(self, text: str, room: int, after: str) -> list[str]:
         """Break text into lines, behind the character `after` where that can be."""
@@ -168,13 +168,7 @@ def _rows(report: ListReport, screen: Screen, layout: Layout, facts: Facts) -> I
 
 
 def _cells(texts: Mapping[str, str], screen: Screen, layout: Layout) -> str:
-    """Lay the texts of those columns that there is room for."""
-    cells = []
-    for title, text in texts.items():
-        if room := layout.columns.get(title):
-            fitted = screen.shorten(text, room)
-            cells.append(GAP + (fitted.rjust(room) if title in _NUMBERS else fitted.ljust(room)))
-    return "".join(cells)
+    return screen.columns(texts, layout, right=_NUMBERS)
 
 
 def _facts(info: TensorInfo) -> tuple[str, str, str, str]:

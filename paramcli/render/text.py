@@ -19,6 +19,7 @@ __all__ = [
     "remembered",
     "safe",
     "shape_text",
+    "sizes",
     "spans",
     "summary",
 ]
@@ -73,6 +74,11 @@ def plural(count: int, noun: str) -> str:
 def summary(totals: Totals) -> str:
     """Write the totals in one line, by name: what is shared counts each time."""
     tensors, count, nbytes, _, _ = totals
+    return sizes(tensors, count, nbytes)
+
+
+def sizes(tensors: int, count: int, nbytes: int) -> str:
+    """Write sums in one line: `10 tensors · 44,426 parameters · 173.5 KiB`."""
     return f"{plural(tensors, 'tensor')} · {plural(count, 'parameter')} · {binary(nbytes)}"
 
 

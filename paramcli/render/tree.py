@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from paramcli.render.footer import footer
-from paramcli.render.page import GAP, Page
+from paramcli.render.page import Page
 from paramcli.render.text import binary, chunks, decimal, safe, shape_text, spans
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class _Module(dict[str, "_Module"]):
 _TITLES = ("Module", "Type", "Tensors", "Count", "Bytes", "")
 _EXPENDABLE = ("Type", "Tensors", "", "Bytes")
 _READABLE = 40  # cells that hold a name behind the guides of a usual depth
-_LEFT = frozenset({"Type", ""})
+_NUMBERS = frozenset({"Tensors", "Count", "Bytes"})
 
 
 def tree(
@@ -144,9 +144,5 @@ def _bar(nbytes: int, whole: int) -> str:
 
 
 def _row(row: Sequence[str], page: Page, layout: Layout) -> str:
-    cells = [
-        GAP + (text.ljust(room) if title in _LEFT else text.rjust(room))
-        for title, text in zip(_TITLES[1:], row[1:], strict=True)
-        if (room := layout.columns.get(title)) is not None
-    ]
-    return page.row(row[0], layout, "".join(cells))
+    texts = dict(zip(_TITLES[1:], row[1:], strict=True))
+    return page.row(row[0], layout, page.columns(texts, layout, right=_NUMBERS))

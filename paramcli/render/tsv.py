@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from paramcli.checkpoint import TensorInfo
     from paramcli.verbs.survey import ListReport
 
-__all__ = ["tsv"]
+__all__ = ["described", "tsv"]
 
 
 def tsv(report: ListReport) -> Iterator[str]:
     """Yield the table in chunks of whole lines; tabs and newlines in names come escaped."""
     yield "name\tshape\tdtype\tcount\tbytes\tkind\tgroup\n"
-    facts = remembered(_facts)
+    facts = remembered(described)
     group = report.group_of.get
     yield from chunks(
         f"{safe(info.name)}\t{facts(info)}\t{info.kind}\t{group(info.name, '')}\n"
@@ -26,6 +26,7 @@ def tsv(report: ListReport) -> Iterator[str]:
     )
 
 
-def _facts(info: TensorInfo) -> str:
+def described(info: TensorInfo) -> str:
+    """Write the fields of shape, dtype, count and bytes."""
     shape = shape_text(info.shape).replace(" ", "")
     return f"{shape}\t{info.dtype.name}\t{info.numel}\t{info.nbytes}"

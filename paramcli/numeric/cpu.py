@@ -1,0 +1,222 @@
+"""The NumPy room: what a worker finds out about one block."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from paramcli.numeric.blocks import chunks
+from paramcli.numeric.codes import CODED, COMPLEX, WIDE
+from paramcli.numeric.moments import NOTHING, Moments, merge
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from paramcli.numeric.blocks import Block, Raw
+
+    Counts = NDArray[np.int64]
+    Numbers = NDArray[np.generic]
+
+__all__ = [
+    "Found", "Sparse", "count_codes", "finite", "measure", "measure_complex", "refine", "together",
+]  # fmt: skip
+
+_PREFIXES = 1 << 16
+_LARGEST = float(np.finfo(np.float32).max)
+
+
+FEW = 1 << 13
+"""Bytes up to which sorting codes is faster than a table of all that there can be."""
+
+
+class Sparse(NamedTuple):
+    """Counts without the zeros: what occurs, rising, and how often."""
+
+    which: NDArray[np.uint32]
+    counts: Counts
+
+
+class Found(NamedTuple):
+    """Moments of a block, and how often each prefix occurs among its finite elements.
+
+    A prefix is the upper half of a number's float32: sign, exponent and seven bits.
+    """
+
+    moments: Moments
+    prefixes: Sparse | None
+
+
+def count_codes(block: Block) -> Sparse:
+    """Count the codes of a narrow type: which occur, and how often."""
+    bits = CODED[block.dtype]
+    if block.nbytes <= FEW:
+        (raw,) = chunks(block)
+        codes, few = np.unique(_codes(raw, bits, block), return_counts=True)
+        return Sparse(codes.astype(np.uint32), few)
+    counts = np.zeros(1 << bits, np.int64)
+    for raw in chunks(block):
+        counts += np.bincount(_codes(raw, bits, block).ravel(), minlength=1 << bits)
+    return sparse(counts)
+
+
+def _codes(raw: Raw, bits: int, block: Block) -> Numbers:
+    if bits == 16:
+        return raw.view(">u2" if block.swapped else "<u2")
+    if bits == 8:
+        return raw
+    if bits == 6:  # four codes in three bytes, the first in the lowest bits
+        first, second, third = raw.reshape(-1, 3).T.astype(np.uint32)
+        packed = first | second << 8 | third << 16
+        return np.stack([packed >> shift & 63 for shift in (0, 6, 12, 18)])
+    shifts = range(0, 8, bits)
+    return np.concatenate([raw >> shift & ((1 << bits) - 1) for shift in shifts])
+
+
+def measure(block: Block, *, prefixes: bool) -> Found:
+    """Measure a block of a wide real type."""
+    total, counts = NOTHING, np.zeros(_PREFIXES, np.int64) if prefixes else None
+    scratch = np.empty(0)
+    with np.errstate(all="ignore"):
+        for raw in chunks(block):
+            numbers = _numbers(raw, block)
+            if len(scratch) < len(numbers):
+                scratch = np.empty(len(numbers))
+            moments, finite = _moments(numbers, scratch)
+            total = merge(total, moments)
+            if counts is not None:
+                counts += np.bincount(_high(_as_float32(finite)), minlength=_PREFIXES)
+    return Found(total, None if counts is None else sparse(counts))
+
+
+def _numbers(raw: Raw, block: Block) -> Numbers:
+    return raw.view(f"{'>' if block.swapped else '<'}{WIDE[block.dtype]}")
+
+
+def _moments(numbers: Numbers, scratch: NDArray[np.float64]) -> tuple[Moments, Numbers]:
+    """Moments of a chunk, and its finite elements."""
+    low, high = numbers.min(), numbers.max()
+    nan = positive = negative = 0
+    if numbers.dtype.kind == "f" and not (np.isfinite(low) and np.isfinite(high)):
+        nan = int(np.count_nonzero(np.isnan(numbers)))
+        positive = int(np.count_nonzero(numbers == np.inf))
+        negative = int(np.count_nonzero(numbers == -np.inf))
+        numbers = numbers[np.isfinite(numbers)]
+        if not len(numbers):
+            return NOTHING._replace(nan=nan, positive_inf=positive, negative_inf=negative), numbers
+        low, high = numbers.min(), numbers.max()
+    zeros = minus = 0
+    if low <= 0 <= high:
+        is_zero = numbers == 0
+        zeros = int(np.count_nonzero(is_zero))
+        if zeros and numbers.dtype.kind == "f":
+            minus = int(np.count_nonzero(np.signbit(numbers[is_zero])))
+    n = len(numbers)
+    centred = scratch[:n]
+    np.copyto(centred, numbers, casting="unsafe")
+    mean = float(centred.sum()) / n
+    centred -= mean
+    m2 = float(centred.dot(centred))
+    found = Moments(n, mean, m2, low.item(), high.item(), zeros, minus, nan, positive, negative)
+    return found, numbers
+
+
+def measure_complex(block: Block) -> tuple[Moments, Moments]:
+    """Measure real and imaginary parts; elements with a part that is not finite count in neither.
+
+    The counts of zeros, NaN and infinities are those of whole elements, in the first result.
+    """
+    order = ">" if block.swapped else "<"
+    real = imaginary = NOTHING
+    with np.errstate(all="ignore"):
+        for raw in chunks(block):
+            form = COMPLEX[block.dtype]
+            part = {"f2": "f2", "c8": "f4", "c16": "f8"}[form]
+            parts = raw.view(f"{order}{part}").astype(np.float64).reshape(-1, 2)
+            nan = np.isnan(parts).any(axis=1)
+            inf = np.isinf(parts).any(axis=1) & ~nan
+            finite = parts[~(nan | inf)]
+            scratch = np.empty(len(finite))
+            for axis in range(2):
+                column = np.ascontiguousarray(finite[:, axis])
+                found = _moments(column, scratch)[0] if len(column) else NOTHING
+                if axis == 0:
+                    zeros = int(np.count_nonzero((finite == 0).all(axis=1)))
+                    found = found._replace(
+                        zeros=zeros,
+                        negative_zeros=0,
+                        nan=int(nan.sum()),
+                        positive_inf=int(inf.sum()),
+                    )
+                    real = merge(real, found)
+                else:
+                    imaginary = merge(imaginary, found._replace(zeros=0, negative_zeros=0))
+    return real, imaginary
+
+
+def refine(work: tuple[Sequence[Block], Sequence[int]]) -> Sparse:
+    """Count the lower halves of the float32 numbers that have one of some prefixes.
+
+    What occurs is given as (index of the prefix) * 65536 + lower half.
+    """
+    blocks, wanted = work
+    number = np.zeros(_PREFIXES, np.uint8)
+    number[list(wanted)] = np.arange(1, len(wanted) + 1)
+    counts = np.zeros(len(wanted) * _PREFIXES, np.int64)
+    with np.errstate(all="ignore"):
+        for block in blocks:
+            for raw in chunks(block):
+                numbers = _numbers(raw, block)
+                if numbers.dtype.kind == "f":
+                    numbers = _all_finite(numbers)
+                floats = _as_float32(numbers)
+                which = number[_high(floats)]
+                hit = np.flatnonzero(which)
+                lower = floats.view("<u2")[::2][hit]
+                at = (which[hit].astype(np.int64) - 1) * _PREFIXES + lower
+                counts += np.bincount(at, minlength=len(counts))
+    return sparse(counts)
+
+
+def _all_finite(numbers: Numbers) -> Numbers:
+    finite = np.isfinite(numbers)
+    return numbers if finite.all() else numbers[finite]
+
+
+def _as_float32(numbers: Numbers) -> NDArray[np.float32]:
+    """Numbers as little-endian float32; what lies beyond its range becomes its largest number."""
+    if numbers.dtype == np.dtype("<f4"):
+        return np.ascontiguousarray(numbers)
+    if numbers.dtype.itemsize == 8 and numbers.dtype.kind == "f":
+        numbers = np.clip(numbers, -_LARGEST, _LARGEST)
+    return numbers.astype("<f4")
+
+
+def _high(numbers: NDArray[np.float32]) -> NDArray[np.uint16]:
+    """The upper halves of float32 numbers: sign, exponent and seven bits."""
+    return numbers.view("<u2")[1::2]
+
+
+def sparse(counts: Counts) -> Sparse:
+    """Leave out the zeros."""
+    index = np.flatnonzero(counts)
+    return Sparse(index.astype(np.uint32), counts[index])
+
+
+def together(parts: Sequence[Sparse]) -> Sparse:
+    """Add up the counts of several blocks."""
+    if len(parts) == 1:
+        return parts[0]
+    size = 1 + max((int(part.which[-1]) for part in parts if len(part.which)), default=0)
+    counts = np.zeros(size, np.int64)
+    for part in parts:
+        counts[part.which] += part.counts
+    return sparse(counts)
+
+
+def finite(block: Block) -> Numbers:
+    """The finite elements of a block that is small enough to be held at once."""
+    numbers = np.concatenate([_numbers(raw, block).copy() for raw in chunks(block)])
+    return _all_finite(numbers) if numbers.dtype.kind == "f" else numbers
