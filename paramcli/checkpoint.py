@@ -80,7 +80,8 @@ class TensorInfo(NamedTuple):
 
     `parts` are the tensors that a composite stands for (indices and values of a sparse tensor,
     the local shard of a DTensor, scales of a quantized one); `layout` says which kind it is,
-    "strided" for the plain tensors that nearly all are.
+    "strided" for the plain tensors that nearly all are; `facts` are what else the file says of it
+    (scale and zero point).
     """
 
     name: str
@@ -92,6 +93,7 @@ class TensorInfo(NamedTuple):
     kind: Kind = "tensor"
     layout: str = "strided"
     parts: tuple[TensorInfo, ...] = ()
+    facts: tuple[tuple[str, str], ...] = ()
 
     @property
     def numel(self) -> int:
@@ -196,7 +198,8 @@ def _no_bytes(_: Storage) -> bytes:
 class Checkpoint:
     """An ordered set of named views of storages, wherever it came from.
 
-    `key` is the tree that was picked from a training checkpoint, `trees` all that it holds,
+    `producer` is what wrote it, as far as the file tells; `key` is the tree that was picked from
+    a training checkpoint, `trees` all that it holds,
     `values` what in it is no tensor, `notes` what the reader should hear on stderr, and
     `problems` disagreements inside it (an index that names what no shard has). `locate` says
     where a storage's bytes lie, None where they lie nowhere or not as they are; `unpack` gives
@@ -205,6 +208,7 @@ class Checkpoint:
 
     origin: str
     format: str
+    producer: str | None = None
     entries: tuple[TensorInfo, ...]
     metadata: Mapping[str, str] = field(default_factory=dict)
     key: str | None = None

@@ -42,13 +42,15 @@ class Request:
     """What to open and which part of it.
 
     `key` picks one tree of a training checkpoint by its dotted path, `everything` takes all of
-    them with full paths; `arguments` go to the constructor of a model class.
+    them with full paths; `arguments` go to the constructor of a model class, which is built with
+    its `values` only where they are wanted.
     """
 
     target: str
     key: str | None = None
     everything: bool = False
     arguments: Mapping[str, object] = field(default_factory=dict)
+    values: bool = False
 
 
 def open(  # noqa: A001 - paramcli.open is the name that users look for

@@ -55,7 +55,8 @@ class Archive:
     def read(self, name: str) -> bytes:
         """Return an entry's content, inflated and checked against its CRC-32."""
         entry = self.entries[name]
-        content = self.file.read(entry.offset, entry.stored)
+        with self.file.reopened() as file:
+            content = file.read(entry.offset, entry.stored)
         if entry.method == _DEFLATED:
             content = self._inflate(name, entry, content)
         if zlib.crc32(content) != entry.crc:

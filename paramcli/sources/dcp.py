@@ -41,6 +41,7 @@ def open_dcp(file: File, request: Request) -> Checkpoint:
     return Checkpoint(
         origin=request.target,
         format="dcp",
+        producer="torch.distributed.checkpoint",
         entries=picked.tensors,
         key=picked.path,
         trees=picked.trees,

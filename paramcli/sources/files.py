@@ -50,6 +50,12 @@ class File:
     ) -> None:
         os.close(self._descriptor)
 
+    def reopened(self) -> File:
+        """Return the same stretch open anew, for reading after this one is closed."""
+        file = File(self.disk_path)
+        file.path, file.start, file.size = self.path, self.start, self.size
+        return file
+
     def section(self, start: int, size: int, name: str) -> File:
         """Return a stretch of this file as a file of its own. It lives as long as this one."""
         part = object.__new__(File)

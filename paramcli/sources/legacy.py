@@ -98,6 +98,7 @@ def open_legacy(file: File, request: Request) -> Checkpoint:
     return Checkpoint(
         origin=request.target,
         format="torch-legacy",
+        producer=f"torch.save of before PyTorch 1.6, protocol {_PROTOCOL}",
         entries=picked.tensors,
         key=picked.path,
         trees=picked.trees,

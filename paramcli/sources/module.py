@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from paramcli.checkpoint import Checkpoint
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["looks_like_module", "open_module"]
 
+_SEEDED = "built on the CPU, its constructor drawing from seed 0"
 _ON_THE_CPU = "built on the CPU: its constructor does not run on the meta device"
 
 
@@ -47,18 +49,18 @@ def open_module(request: Request) -> Checkpoint:
     from paramcli.sources.module_tree import survey
 
     with user_code.visit(place):
-        module, built = _build(target, user_code.load(place), request.arguments)
-        entries, seen = survey(module)
-    return Checkpoint(origin=target, format="module", entries=entries, notes=built + seen)
+        module, built = _build(request, user_code.load(place))
+        entries, notes, unpack = survey(module)
+    checkpoint = Checkpoint(origin=target, format="module", entries=entries, notes=built + notes)
+    return replace(checkpoint, unpack=unpack) if request.values else checkpoint
 
 
-def _build(
-    target: str, found: object, arguments: Mapping[str, object]
-) -> tuple[nn.Module, tuple[str, ...]]:
+def _build(request: Request, found: object) -> tuple[nn.Module, tuple[str, ...]]:
     """Return the module that a class, factory or instance stands for, and notes on how."""
     import torch
     from torch import nn
 
+    target, arguments = request.target, request.arguments
     if isinstance(found, nn.Module):
         if arguments:
             raise UsageError(
@@ -69,6 +71,10 @@ def _build(
     if (inspect.isclass(found) and not issubclass(found, nn.Module)) or not callable(found):
         raise _no_module(target, "is", found)
     _check(target, found, arguments)
+    if request.values:
+        torch.manual_seed(0)
+        with user_code.blame(f"{target}: building it"):
+            return _made(target, found, arguments), (_SEEDED,)
     # An error here may be the meta device's doing; the user's own will be raised again below.
     with contextlib.suppress(Exception, SystemExit), torch.device("meta"), _nothing_drawn():
         return _made(target, found, arguments), ()

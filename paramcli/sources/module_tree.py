@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,11 +12,11 @@ from torch.nn.parameter import is_lazy
 from paramcli.checkpoint import DTYPES, DType, Storage, TensorInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from paramcli.checkpoint import Kind
 
-__all__ = ["survey"]
+__all__ = ["Surveyed", "survey"]
 
 _NAMED = 3
 """How many names a note gives."""
@@ -32,8 +32,16 @@ _PARTS["sparse_bsc"] = _PARTS["sparse_csc"]
 """For each sparse layout its parts, and the method of the tensor that gives each."""
 
 
-def survey(module: nn.Module) -> tuple[tuple[TensorInfo, ...], tuple[str, ...]]:
-    """Return the entries of a module's state dict, and notes on what is not among them."""
+class Surveyed(NamedTuple):
+    """The entries of a module's state dict, notes on what is not among them, and its bytes."""
+
+    entries: tuple[TensorInfo, ...]
+    notes: tuple[str, ...]
+    unpack: Callable[[Storage], bytes]
+
+
+def survey(module: nn.Module) -> Surveyed:
+    """Walk over a module."""
     walk = _Walk()
     walk.visit(module, "", ())
     left_out = (
@@ -44,7 +52,7 @@ def survey(module: nn.Module) -> tuple[tuple[TensorInfo, ...], tuple[str, ...]]:
     notes = [_note(names, what, why) for names, what, why in left_out if names]
     if not walk.cycles and _listed(module) != walk.names:
         notes.append("its state_dict() is customized; these are the tensors of its module tree")
-    return tuple(walk.entries), tuple(notes)
+    return Surveyed(tuple(walk.entries), tuple(notes), walk.unpack)
 
 
 def _note(names: Sequence[str], what: str, why: str) -> str:
@@ -70,6 +78,7 @@ class _Walk:
     """One pass over a module tree. It takes the turns of `nn.Module.state_dict`."""
 
     def __init__(self) -> None:
+        self._storages: dict[Storage, torch.UntypedStorage] = {}
         self.names: list[str] = []
         self.entries: list[TensorInfo] = []
         self.transient: list[str] = []
@@ -135,7 +144,15 @@ class _Walk:
         address = storage._cdata  # noqa: SLF001
         with contextlib.suppress(RuntimeError):  # memory that only pretends to be there
             address = storage.data_ptr() or address
-        return self._number(address, storage.nbytes())
+        named = self._number(address, storage.nbytes())
+        self._storages[named] = storage
+        return named
+
+    def unpack(self, storage: Storage) -> bytes:
+        """Return the bytes of a storage of a module that was built with its values."""
+        untyped = self._storages[storage]
+        flat = torch.empty(0, dtype=torch.uint8).set_(untyped, 0, (untyped.nbytes(),), (1,))
+        return flat.numpy().tobytes()
 
     def _number(self, address: int, nbytes: int) -> Storage:
         """Name a storage by its order of appearance; the module keeps every address in use."""

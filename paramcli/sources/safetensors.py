@@ -145,7 +145,7 @@ def _usual(text: str, path: str) -> tuple[list[TensorInfo], dict[str, str]] | No
         if int(end) - start != nbytes:
             raise _wrong_size(name, path)
         storage = new(Storage, (path, start, nbytes))
-        add(new(TensorInfo, (name, dtype, shape, stride, 0, storage, "tensor", "strided", ())))
+        add(new(TensorInfo, (name, dtype, shape, stride, 0, storage, "tensor", "strided", (), ())))
         pos = match.end()
         match = _ENTRY(text, pos)
     if text[pos - 1] != "}" or text[pos:].strip(" \t\n\r"):

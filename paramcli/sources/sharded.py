@@ -84,6 +84,9 @@ def open_index(file: File, request: Request, open_shard: Callable[[str], Checkpo
     def locate(storage: Storage) -> Place | None:
         return by_file[storage.file].locate(storage)
 
+    def unpack(storage: Storage) -> bytes:
+        return by_file[storage.file].unpack(storage)
+
     return Checkpoint(
         origin=request.target,
         format="sharded-safetensors" if kinds <= {"safetensors"} else "sharded-torch",
@@ -93,6 +96,7 @@ def open_index(file: File, request: Request, open_shard: Callable[[str], Checkpo
         pickle=next((shard.pickle for shard in shards.values() if shard.pickle), None),
         problems=tuple(_problems(weight_map, where, directory, shards)),
         locate=locate,
+        unpack=unpack,
     )
 
 

@@ -48,6 +48,7 @@ def open_tar(file: File, request: Request) -> Checkpoint:
     return Checkpoint(
         origin=request.target,
         format="torch-tar",
+        producer="torch.save of before PyTorch 0.1.10",
         entries=picked.tensors,
         key=picked.path,
         trees=picked.trees,

@@ -66,6 +66,7 @@ def open_script(archive: TorchArchive, request: Request) -> Checkpoint:
     return Checkpoint(
         origin=request.target,
         format="torchscript",
+        producer=f"torch.jit.save, archive version {archive.version or 'unknown'}",
         entries=picked.tensors,
         key=picked.path,
         trees=picked.trees,
@@ -74,6 +75,7 @@ def open_script(archive: TorchArchive, request: Request) -> Checkpoint:
         notes=picked.notes,
         byteorder=archive.byteorder,
         locate=archive.locate,
+        unpack=archive.unpack,
     )
 
 
@@ -140,8 +142,9 @@ def open_old_script(archive: Archive, request: Request) -> Checkpoint:
         return Place(archive.file.disk_path, archive.file.start + entry.offset)
 
     return Checkpoint(
-        origin=request.target, format="torchscript", entries=entries,
-        pickle=judge(refused=_REFUSED), locate=locate,
+        origin=request.target, format="torchscript", producer="torch.jit.save of PyTorch 1.0",
+        entries=entries, pickle=judge(refused=_REFUSED), locate=locate,
+        unpack=lambda storage: archive.read(str(storage.key)),
     )  # fmt: skip
 
 

@@ -72,6 +72,7 @@ class TorchArchive:
         self.archive, self.folder = archive, folder
         self.path = archive.file.path
         self.byteorder: Literal["little", "big"] = "little"
+        self.version: int | None = None
         self.storages = _Entries(archive, f"{folder}/data/")
         self._check_names()
         if f"{folder}/byteorder" in archive.entries:
@@ -86,6 +87,7 @@ class TorchArchive:
                     f"format version {version[:20].decode(errors='replace')} is not known",
                     path=self.path, hint="it may need a newer paramcli",
                 )  # fmt: skip
+            self.version = int(version)
 
     def _check_names(self) -> None:
         """Refuse names that torch, which looks them up without regard to case, would confuse."""
@@ -113,6 +115,10 @@ class TorchArchive:
         file = self.archive.file
         return Place(file.disk_path, file.start + entry.offset)
 
+    def unpack(self, storage: Storage) -> bytes:
+        """Inflate a storage."""
+        return self.archive.read(str(storage.key))
+
 
 def _open_save(archive: TorchArchive, request: Request) -> Checkpoint:
     root, machine = archive.run()
@@ -120,6 +126,7 @@ def _open_save(archive: TorchArchive, request: Request) -> Checkpoint:
     return Checkpoint(
         origin=request.target,
         format="torch-zip",
+        producer=f"torch.save, archive version {archive.version or 'unknown'}",
         entries=picked.tensors,
         key=picked.path,
         trees=picked.trees,
@@ -128,6 +135,7 @@ def _open_save(archive: TorchArchive, request: Request) -> Checkpoint:
         notes=picked.notes,
         byteorder=archive.byteorder,
         locate=archive.locate,
+        unpack=archive.unpack,
     )
 
 
@@ -162,6 +170,9 @@ def _open_bundle(archive: Archive, request: Request) -> Checkpoint:
     def locate(storage: Storage) -> Place | None:
         return by_path[storage.file].locate(storage)
 
+    def unpack(storage: Storage) -> bytes:
+        return by_path[storage.file].unpack(storage)
+
     return Checkpoint(
         origin=request.target,
         format="torch-zip",
@@ -173,6 +184,7 @@ def _open_bundle(archive: Archive, request: Request) -> Checkpoint:
         notes=picked.notes,
         byteorder=parts[0].byteorder,
         locate=locate,
+        unpack=unpack,
     )
 
 

@@ -232,16 +232,23 @@ def _larger(inner: st.SearchStrategy[object]) -> st.SearchStrategy[object]:
         Call, st.sampled_from(PATHS), several.map(tuple), st.sampled_from([b"R", b"\x81"])
     )
     state = dictionary | inner | st.tuples(dictionary, inner) | several.map(tuple)
+    # torch before 0.4 wrote an empty tensor, and gave it its storage as a state.
+    shell = st.builds(
+        lambda cls, old_state: Built(Call(cls, (), b"\x81"), old_state),
+        st.sampled_from(["torch.FloatTensor", "torch.nn.parameter.Parameter"]),
+        several.map(tuple) | st.tuples(inner, inner, inner, inner),
+    )  # fmt: skip
+    parameters = st.dictionaries(st.sampled_from("abc"), shell | inner)
     module = st.builds(
         lambda parameters, children: Built(
             Call("lost.Net", (), b"\x81"),
             {"_parameters": parameters, "_buffers": parameters, "_modules": children},
         ),
-        dictionary, dictionary,
+        parameters | dictionary, dictionary,
     )  # fmt: skip
     return st.one_of(
         several, several.map(tuple), dictionary, call, call, call, st.builds(Built, call, state),
-        inner.map(Persistent), module,
+        inner.map(Persistent), module, shell,
     )  # fmt: skip
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from paramcli.render.facts import Fact, Section
 from paramcli.render.numbers import finite, short, sparkline
+from paramcli.render.sections import Fact, Section
 from paramcli.render.text import binary, plural, safe, shape_text, summary
 
 if TYPE_CHECKING:
@@ -162,3 +162,5 @@ def _file(report: FileReport) -> Iterator[Fact]:
         yield Fact.of_file("Pickle", report.pickle.summary().removeprefix("pickle: "))
     for problem in report.problems[:_MOST]:
         yield Fact.of_file("Problem", problem, DANGER)
+    if len(report.problems) > _MOST:
+        yield Fact("", f"… and {len(report.problems) - _MOST:,} more", DANGER)

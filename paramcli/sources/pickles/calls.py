@@ -158,7 +158,7 @@ class TensorCalls:
         storages = next(zip(*typed, strict=True))
         fields = zip(
             names, dtypes, shapes, steps, offsets, storages,
-            repeat("tensor"), repeat("strided"), repeat(()), strict=False,
+            repeat("tensor"), repeat("strided"), repeat(()), repeat(()), strict=False,
         )  # fmt: skip
         tensors = list(map(tuple.__new__, repeat(TensorInfo), fields))
         widths = (

@@ -125,15 +125,19 @@ def _buffer(args: tuple[object, ...]) -> TensorInfo:
 
 
 def _quantized(args: tuple[object, ...]) -> TensorInfo:
-    base = strided(*args[:4])
-    scheme = args[4]
-    parts = (
-        tuple(part for part in scheme if type(part) is TensorInfo) if type(scheme) is tuple else ()
-    )
-    names = ("scale", "zero_point")
+    """Elements are the integers that are stored; scale and zero point are facts, or parts."""
+    base, scheme = strided(*args[:4]), args[4]
+    if type(scheme) is not tuple or not scheme:
+        return base._replace(layout="quantized")
+    named = list(zip(("scheme", "scale", "zero_point", "axis"), scheme, strict=False))
     return base._replace(
         layout="quantized",
-        parts=tuple(part._replace(name=name) for name, part in zip(names, parts, strict=False)),
+        parts=tuple(part._replace(name=name) for name, part in named if type(part) is TensorInfo),
+        facts=tuple(
+            (name, part.path if type(part) is Global else str(part))
+            for name, part in named
+            if type(part) in (Global, float, int)
+        ),
     )
 
 
