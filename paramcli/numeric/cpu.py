@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Numbers = NDArray[np.generic]
 
 __all__ = [
-    "Found", "Sparse", "count_codes", "finite", "measure", "measure_complex", "refine", "together",
+    "Found", "NumpyRoom", "Sparse", "codes_of", "finite", "numbers_of", "sparse", "together",
 ]  # fmt: skip
 
 _PREFIXES = 1 << 16
@@ -49,20 +49,21 @@ class Found(NamedTuple):
     prefixes: Sparse | None
 
 
-def count_codes(block: Block) -> Sparse:
+def _count_codes(block: Block) -> Sparse:
     """Count the codes of a narrow type: which occur, and how often."""
     bits = CODED[block.dtype]
     if block.nbytes <= FEW:
         (raw,) = chunks(block)
-        codes, few = np.unique(_codes(raw, bits, block), return_counts=True)
+        codes, few = np.unique(codes_of(raw, bits, block), return_counts=True)
         return Sparse(codes.astype(np.uint32), few)
     counts = np.zeros(1 << bits, np.int64)
     for raw in chunks(block):
-        counts += np.bincount(_codes(raw, bits, block).ravel(), minlength=1 << bits)
+        counts += np.bincount(codes_of(raw, bits, block).ravel(), minlength=1 << bits)
     return sparse(counts)
 
 
-def _codes(raw: Raw, bits: int, block: Block) -> Numbers:
+def codes_of(raw: Raw, bits: int, block: Block) -> Numbers:
+    """Codes in bytes of a block; where several share a byte, in no order."""
     if bits == 16:
         return raw.view(">u2" if block.swapped else "<u2")
     if bits == 8:
@@ -75,13 +76,13 @@ def _codes(raw: Raw, bits: int, block: Block) -> Numbers:
     return np.concatenate([raw >> shift & ((1 << bits) - 1) for shift in shifts])
 
 
-def measure(block: Block, *, prefixes: bool) -> Found:
+def _measure(block: Block, *, prefixes: bool) -> Found:
     """Measure a block of a wide real type."""
     total, counts = NOTHING, np.zeros(_PREFIXES, np.int64) if prefixes else None
     scratch = np.empty(0)
     with np.errstate(all="ignore"):
         for raw in chunks(block):
-            numbers = _numbers(raw, block)
+            numbers = numbers_of(raw, block)
             if len(scratch) < len(numbers):
                 scratch = np.empty(len(numbers))
             moments, finite = _moments(numbers, scratch)
@@ -91,7 +92,8 @@ def measure(block: Block, *, prefixes: bool) -> Found:
     return Found(total, None if counts is None else sparse(counts))
 
 
-def _numbers(raw: Raw, block: Block) -> Numbers:
+def numbers_of(raw: Raw, block: Block) -> Numbers:
+    """Numbers of a wide type in bytes of a block."""
     return raw.view(f"{'>' if block.swapped else '<'}{WIDE[block.dtype]}")
 
 
@@ -123,7 +125,7 @@ def _moments(numbers: Numbers, scratch: NDArray[np.float64]) -> tuple[Moments, N
     return found, numbers
 
 
-def measure_complex(block: Block) -> tuple[Moments, Moments]:
+def _measure_complex(block: Block) -> tuple[Moments, Moments]:
     """Measure real and imaginary parts; elements with a part that is not finite count in neither.
 
     The counts of zeros, NaN and infinities are those of whole elements, in the first result.
@@ -156,7 +158,7 @@ def measure_complex(block: Block) -> tuple[Moments, Moments]:
     return real, imaginary
 
 
-def refine(work: tuple[Sequence[Block], Sequence[int]]) -> Sparse:
+def _refine(work: tuple[Sequence[Block], Sequence[int]]) -> Sparse:
     """Count the lower halves of the float32 numbers that have one of some prefixes.
 
     What occurs is given as (index of the prefix) * 65536 + lower half.
@@ -168,7 +170,7 @@ def refine(work: tuple[Sequence[Block], Sequence[int]]) -> Sparse:
     with np.errstate(all="ignore"):
         for block in blocks:
             for raw in chunks(block):
-                numbers = _numbers(raw, block)
+                numbers = numbers_of(raw, block)
                 if numbers.dtype.kind == "f":
                     numbers = _all_finite(numbers)
                 floats = _as_float32(numbers)
@@ -218,5 +220,14 @@ def together(parts: Sequence[Sparse]) -> Sparse:
 
 def finite(block: Block) -> Numbers:
     """The finite elements of a block that is small enough to be held at once."""
-    numbers = np.concatenate([_numbers(raw, block).copy() for raw in chunks(block)])
+    numbers = np.concatenate([numbers_of(raw, block).copy() for raw in chunks(block)])
     return _all_finite(numbers) if numbers.dtype.kind == "f" else numbers
+
+
+class NumpyRoom:
+    """The room that needs neither torch nor a device."""
+
+    count_codes = staticmethod(_count_codes)
+    measure = staticmethod(_measure)
+    measure_complex = staticmethod(_measure_complex)
+    refine = staticmethod(_refine)

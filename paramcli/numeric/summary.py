@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from paramcli.checkpoint import Checkpoint, TensorInfo
     from paramcli.numeric.blocks import Block
-    from paramcli.numeric.cpu import Sparse
+    from paramcli.numeric.cpu import Found, Sparse
 
     Percentiles = Mapping[str, float | None]
 
@@ -44,6 +45,15 @@ class Summary(NamedTuple):
     histogram: tuple[int, ...] = ()
 
 
+class Room(Protocol):
+    """Where numbers are computed: the questions asked of a block (see `cpu`)."""
+
+    def count_codes(self, block: Block) -> Sparse: ...
+    def measure(self, block: Block, *, prefixes: bool) -> Found: ...
+    def measure_complex(self, block: Block) -> tuple[Moments, Moments]: ...
+    def refine(self, work: tuple[Sequence[Block], Sequence[int]]) -> Sparse: ...
+
+
 class _Pending(NamedTuple):
     """A wide tensor whose percentiles want a second pass."""
 
@@ -58,68 +68,75 @@ def measurable(info: TensorInfo) -> bool:
     return counted and info.layout in ("strided", "quantized")
 
 
-def summarize(
+def summarize(  # noqa: PLR0913 - how to compute, each apart
     checkpoint: Checkpoint,
     infos: Sequence[TensorInfo],
     *,
     percentiles: bool = True,
     workers: int | None = None,
+    device: str = "cpu",
     progress: Callable[[int], None] | None = None,
 ) -> list[Summary]:
     """Measure measurable tensors; `progress` is told the bytes as they are done.
 
-    The result does not depend on the number of workers. Raises SourceError where a target holds
+    The result does not depend on the number of workers. On another `device` than "cpu" torch
+    computes, one block after another. Raises SourceError where a target holds
     no bytes, or a file shrinks.
     """
+    room: Room = cpu.NumpyRoom()
+    if device != "cpu":
+        from paramcli.numeric.gpu import open_device
+
+        room, workers = open_device(device), 1
     plans = [placed(checkpoint, info) for info in infos]
     jobs = [(block, percentiles) for plan in plans for block in plan or ()]
     if workers is None:
         workers = available() if sum(job[0].nbytes for job in jobs) > SMALL_WORK else 1
-    results = spread(_measure, jobs, workers)
+    results = spread(partial(_measure, room), jobs, workers)
     summaries: list[Summary] = []
     for info, plan in zip(infos, plans, strict=True):
         blocks = gathered(checkpoint, info) if plan is None else plan
         if plan is None:
-            found = [_measure((block, percentiles)) for block in blocks]
+            found = [_measure(room, (block, percentiles)) for block in blocks]
         else:
             found = list(islice(results, len(plan)))
         first = _finish(info.dtype.name, found, percentiles=percentiles)
         if isinstance(first, _Pending):
-            first = _refined(first, blocks, workers)
+            first = _refined(room, first, blocks, workers)
         summaries.append(first)
         if progress is not None:
             progress(info.nbytes)
     return summaries
 
 
-def _measure(job: tuple[Block, bool]) -> object:
+def _measure(room: Room, job: tuple[Block, bool]) -> object:
     """What a worker does with a block. Whole tensors of one chunk get their percentiles at once."""
     block, percentiles = job
     if block.dtype in CODED:
-        return cpu.count_codes(block)
+        return room.count_codes(block)
     if block.dtype in COMPLEX:
-        return cpu.measure_complex(block)
-    first = cpu.measure(block, prefixes=percentiles and block.nbytes > CHUNK)
+        return room.measure_complex(block)
+    first = room.measure(block, prefixes=percentiles and block.nbytes > CHUNK)
     if not block.whole or not percentiles or not first.moments.n:
         return first
     if first.prefixes is not None:
-        return _refined(_Pending(first.moments, first.prefixes), [block], 1)
+        return _refined(room, _Pending(first.moments, first.prefixes), [block], 1)
     numbers = cpu.finite(block).astype(np.float64)
     bins = quantiles.histogram(numbers, np.ones(len(numbers)), first.moments.min, first.moments.max)
     return Summary(first.moments, None, quantiles.exact(numbers), "exact", 0.0, bins)
 
 
-def _finish(dtype: str, found: list[object], *, percentiles: bool) -> Summary | _Pending:
+def _finish(dtype: str, found: list[Any], *, percentiles: bool) -> Summary | _Pending:
     if not found:
         return Summary(NOTHING)
     if isinstance(found[0], Summary):
         return found[0]
     if dtype in CODED:
-        return _of_codes(dtype, cpu.together(found), percentiles=percentiles)  # type: ignore[arg-type]
+        return _of_codes(dtype, cpu.together(found), percentiles=percentiles)
     if dtype in COMPLEX:
-        real, imaginary = zip(*found, strict=True)  # type: ignore[call-overload]
+        real, imaginary = zip(*found, strict=True)
         return Summary(_all(real), _all(imaginary))
-    parts: list[cpu.Found] = found  # type: ignore[assignment]
+    parts: list[Found] = found
     moments = _all(part.moments for part in parts)
     prefixes = [part.prefixes for part in parts if part.prefixes]
     if not prefixes or not moments.n:
@@ -163,14 +180,14 @@ def _of_codes(dtype: str, found: Sparse, *, percentiles: bool) -> Summary:
     return Summary(moments, None, quantiles.of_counts(numbers, counts), "exact", 0.0, bins)
 
 
-def _refined(first: _Pending, blocks: list[Block], workers: int) -> Summary:
+def _refined(room: Room, first: _Pending, blocks: list[Block], workers: int) -> Summary:
     """Find the percentiles of a wide tensor by a second pass over its blocks."""
     moments, prefixes = first
     wanted = quantiles.targets(*prefixes)
     shares = [
         (blocks[start::workers], wanted.prefixes) for start in range(min(workers, len(blocks)))
     ]
-    lower = cpu.together(list(spread(cpu.refine, shares, workers)))
+    lower = cpu.together(list(spread(room.refine, shares, workers)))
     percentiles = quantiles.from_refined(wanted, lower, moments.n)
     bins = quantiles.histogram(
         quantiles.prefix_numbers(prefixes.which), prefixes.counts, moments.min, moments.max

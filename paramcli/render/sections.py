@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from paramcli.render.page import Page
 
-__all__ = ["Fact", "Section", "facts_room", "heading", "lay"]
+__all__ = ["Fact", "Section", "headline", "lay", "room_of"]
 
 _LONGEST = 1000  # characters of one fact; metadata can be megabytes of JSON
 
@@ -41,22 +41,15 @@ class Section(NamedTuple):
     more: int = 0
 
 
-def heading(text: str, page: Page) -> Iterator[str]:
+def headline(text: str, page: Page) -> Iterator[str]:
     """Yield text in bold, on as many lines as it takes."""
     yield from (page.style("bold", line) + "\n" for line in page.wrap(safe(text)))
-
-
-def facts_room(sections: Sequence[Section], page: Page) -> int:
-    """Cells of the left column that suit all these sections."""
-    widest = max((page.cells(fact.title) for section in sections for fact in section.facts),
-                 default=0)  # fmt: skip
-    return min(widest, page.width * 2 // 5)
 
 
 def lay(section: Section, page: Page, room: int) -> Iterator[str]:
     """Yield the title if it has one, then the facts: titles cut or folded, texts always folded."""
     if section.title:
-        yield from heading(section.title, page)
+        yield from headline(section.title, page)
     for title, text, style in section.facts:
         left = page.lines(title, room)
         right = page.wrap(text, page.width - room - len(GAP))
@@ -66,3 +59,9 @@ def lay(section: Section, page: Page, room: int) -> Iterator[str]:
             yield f"{name}{padding}{GAP}{painted}".rstrip() + "\n"
     if section.more:
         yield from (f"{line}\n" for line in page.wrap(f"… and {section.more:,} more"))
+
+
+def room_of(sections: Sequence[Section], page: Page) -> int:
+    """Cells of the left column that suit all these sections."""
+    facts = [fact for section in sections for fact in section.facts]
+    return min(max((page.cells(fact.title) for fact in facts), default=0), page.width * 2 // 5)

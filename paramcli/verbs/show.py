@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from paramcli.errors import UsageError
+from paramcli.select import compile_pattern, near, select
+from paramcli.sources.pickles.nodes import describe
+from paramcli.verbs.survey import survey
 
-    from paramcli.checkpoint import Pickle, TensorInfo, Tree
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from paramcli.checkpoint import Checkpoint, Pickle, TensorInfo, Tree
+    from paramcli.numeric.moments import Moments
+    from paramcli.numeric.summary import Summary
     from paramcli.verbs.survey import Totals
 
-__all__ = ["FileReport", "Finite", "ShowReport", "Shown", "Stats"]
+__all__ = [
+    "FileReport", "Finite", "ShowReport", "Shown", "Stats", "check_finite", "show_file",
+    "show_tensors",
+]  # fmt: skip
 
 
 class Finite(NamedTuple):
     """The same statistics over the finite elements alone, where others are among them."""
 
-    mean: float | None
+    mean: float | tuple[float, float] | None
     std: float | None
     min: float | None
     max: float | None
@@ -94,3 +105,185 @@ class FileReport(NamedTuple):
     groups: int
     pickle: Pickle | None
     problems: tuple[str, ...]
+
+
+def show_tensors(  # noqa: PLR0913 - what to show, each apart
+    checkpoint: Checkpoint,
+    patterns: Sequence[str],
+    *,
+    statistics: bool = True,
+    values: bool = False,
+    part: str | None = None,
+    device: str = "cpu",
+    progress: Callable[[int], None] | None = None,
+) -> ShowReport:
+    """Show the tensors that any pattern picks, in the checkpoint's order.
+
+    One pattern that names a module shows that module's own state dict, names without the path.
+    `part` is a slice in NumPy's grammar, taken of each tensor's values. Raises UsageError where a
+    pattern picks nothing, and SourceError where values are wanted that are not there.
+    """
+    picked, module = _picked(checkpoint, patterns)
+    if values or part:
+        from paramcli.numeric.summary import measurable
+        from paramcli.numeric.values import nested, sliced
+    prefix = len(module) + 1 if module else 0
+    groups = {name: group.id for group in checkpoint.groups() for name in group.names}
+    found = _statistics(checkpoint, picked, device, progress) if statistics else {}
+    shown = []
+    for info in picked:
+        view = sliced(info, part) if part else info
+        wanted = values and measurable(info)
+        shown.append(
+            Shown(
+                name=info.name[prefix:],
+                info=info,
+                group=groups.get(info.name),
+                stats=found.get(info.name),
+                values=nested(checkpoint, view) if wanted else None,
+                sliced=view.shape if wanted else None,
+                facts=_facts(info),
+                first_bad=None,
+            )
+        )
+    target, form, key = checkpoint.origin, checkpoint.format, checkpoint.key
+    return ShowReport(target, form, key, module, tuple(shown), None)
+
+
+def check_finite(
+    checkpoint: Checkpoint,
+    patterns: Sequence[str],
+    *,
+    device: str = "cpu",
+    progress: Callable[[int], None] | None = None,
+) -> tuple[ShowReport, int]:
+    """Look for NaN and infinities: a report of the tensors that have some, and how many were read.
+
+    Each of them has its `first_bad` index.
+    """
+    from paramcli.numeric.values import first_bad
+
+    picked, _ = _picked(checkpoint, patterns or ["*"])
+    found = _statistics(checkpoint, picked, device, progress, percentiles=False)
+    bad = [info for info in picked if info.name in found and _infinite(found[info.name])]
+    report = show_tensors(checkpoint, [info.name for info in bad]) if bad else None
+    shown = tuple(
+        one._replace(first_bad=first_bad(checkpoint, one.info))
+        for one in (report.tensors if report else ())
+    )
+    target, form, key = checkpoint.origin, checkpoint.format, checkpoint.key
+    return ShowReport(target, form, key, None, shown, None), len(found)
+
+
+def show_file(checkpoint: Checkpoint, size: int | None) -> FileReport:
+    """Show what a target holds beside its tensors. `size` is that of the file in bytes."""
+    survey_ = survey(checkpoint)
+    return FileReport(
+        target=checkpoint.origin,
+        format=checkpoint.format,
+        size=size,
+        producer=checkpoint.producer,
+        byteorder=checkpoint.byteorder,
+        key=checkpoint.key,
+        trees=checkpoint.trees,
+        values=tuple((path, describe(value)) for path, value in checkpoint.values),
+        metadata=checkpoint.metadata,
+        totals=survey_.totals,
+        groups=len(survey_.groups),
+        pickle=checkpoint.pickle,
+        problems=checkpoint.problems,
+    )
+
+
+def _picked(
+    checkpoint: Checkpoint, patterns: Sequence[str]
+) -> tuple[tuple[TensorInfo, ...], str | None]:
+    """The tensors that any pattern picks, and the module if the one pattern names one."""
+    names = [info.name for info in checkpoint.entries]
+    compiled = [compile_pattern(text) for text in patterns]
+    for pattern in compiled:
+        if not any(map(pattern.matches, names)):
+            close = near(pattern.text, names)
+            hint = f"did you mean {' or '.join(close)}?" if close else None
+            raise UsageError(f"no tensor or module matches {pattern.text}", hint=hint)
+    picked = select(checkpoint.entries, compiled)
+    only = patterns[0] if len(patterns) == 1 else ""
+    below = only and only not in names and all(n.name.startswith(f"{only}.") for n in picked)
+    return picked, only if below else None
+
+
+def _statistics(
+    checkpoint: Checkpoint,
+    picked: Sequence[TensorInfo],
+    device: str,
+    progress: Callable[[int], None] | None,
+    *,
+    percentiles: bool = True,
+) -> dict[str, Stats]:
+    """Statistics by name, of what has values that are numbers. Tied tensors are measured once."""
+    from paramcli.numeric.summary import measurable, summarize
+
+    wanted: dict[tuple[object, ...], TensorInfo] = {}
+    for info in picked:
+        if (info.storage.file and measurable(info)) or checkpoint.format == "module":
+            wanted.setdefault(info[1:6], info)
+    summaries = summarize(
+        checkpoint, tuple(wanted.values()),
+        percentiles=percentiles, device=device, progress=progress,
+    )  # fmt: skip
+    found = dict(zip(wanted, map(_stats, summaries), strict=True))
+    return {info.name: found[info[1:6]] for info in picked if info[1:6] in found}
+
+
+def _infinite(stats: Stats) -> bool:
+    return bool(stats.nan or stats.positive_inf or stats.negative_inf)
+
+
+def _stats(summary: Summary) -> Stats:
+    """What is reported of a measurement, with NaN and infinities counted as IEEE 754 does."""
+    real, imaginary = summary.real, summary.imaginary
+    finite = real if imaginary is None else None
+    if not real.n and real.finite:
+        plain = Finite(None, None, None, None)
+        l2: float | None = 0.0
+    elif imaginary is not None:
+        plain, l2 = _complex(real, imaginary)
+    else:
+        plain, l2 = _ieee(real)
+    within = None
+    if finite is not None and not finite.finite and finite.n:
+        within = Finite(finite.mean, finite.std, finite.min, finite.max)
+    return Stats(
+        *plain, l2, real.zeros, real.negative_zeros, real.nan, real.positive_inf,
+        real.negative_inf, summary.percentiles or {}, summary.method, summary.error,
+        summary.histogram, within,
+    )  # fmt: skip
+
+
+def _ieee(m: Moments) -> tuple[Finite, float]:
+    if m.finite:
+        return Finite(m.mean, m.std, m.min, m.max), m.l2
+    if m.nan:
+        return Finite(math.nan, math.nan, math.nan, math.nan), math.nan
+    both = m.positive_inf and m.negative_inf
+    mean = math.nan if both else math.inf if m.positive_inf else -math.inf
+    low = -math.inf if m.negative_inf else (m.min if m.n else math.inf)
+    high = math.inf if m.positive_inf else (m.max if m.n else -math.inf)
+    return Finite(mean, math.nan, low, high), math.inf
+
+
+def _complex(real: Moments, imaginary: Moments) -> tuple[Finite, float]:
+    if not real.finite:
+        return Finite(math.nan, math.nan, None, None), math.nan
+    spread = math.sqrt(max(real.m2 + imaginary.m2, 0.0) / real.n)
+    mean = (real.mean, imaginary.mean)
+    return Finite(mean, spread, None, None), math.hypot(real.l2, imaginary.l2)
+
+
+def _facts(info: TensorInfo) -> dict[str, str]:
+    facts = dict(info.facts)
+    if info.layout != "strided":
+        facts["layout"] = info.layout
+    for part in info.parts:
+        facts[part.name] = f"{part.dtype.name}{list(part.shape)}"
+    return facts

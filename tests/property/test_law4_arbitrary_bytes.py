@@ -232,23 +232,16 @@ def _larger(inner: st.SearchStrategy[object]) -> st.SearchStrategy[object]:
         Call, st.sampled_from(PATHS), several.map(tuple), st.sampled_from([b"R", b"\x81"])
     )
     state = dictionary | inner | st.tuples(dictionary, inner) | several.map(tuple)
-    # torch before 0.4 wrote an empty tensor, and gave it its storage as a state.
-    shell = st.builds(
-        lambda cls, old_state: Built(Call(cls, (), b"\x81"), old_state),
-        st.sampled_from(["torch.FloatTensor", "torch.nn.parameter.Parameter"]),
-        several.map(tuple) | st.tuples(inner, inner, inner, inner),
-    )  # fmt: skip
-    parameters = st.dictionaries(st.sampled_from("abc"), shell | inner)
     module = st.builds(
         lambda parameters, children: Built(
             Call("lost.Net", (), b"\x81"),
             {"_parameters": parameters, "_buffers": parameters, "_modules": children},
         ),
-        parameters | dictionary, dictionary,
+        dictionary, dictionary,
     )  # fmt: skip
     return st.one_of(
         several, several.map(tuple), dictionary, call, call, call, st.builds(Built, call, state),
-        inner.map(Persistent), module, shell,
+        inner.map(Persistent), module,
     )  # fmt: skip
 
 
@@ -296,6 +289,29 @@ def test_any_calls(carrier: str, node: object, directory: Path) -> None:
 @given(program=st.lists(_opcodes, max_size=30).map(b"".join))
 def test_any_opcodes(carrier: str, program: bytes, directory: Path) -> None:
     handled(CARRIERS[carrier](program), directory)
+
+
+_good = st.one_of(
+    st.sampled_from([handmade.storage(), handmade.tensor(), (2, 3), (3, 1), (), None, "0", True]),
+    st.integers(-1, 7),
+)
+
+
+def _shells(inner: st.SearchStrategy[object]) -> st.SearchStrategy[object]:
+    return st.builds(
+        lambda cls, state: Built(Call(cls, (), b"\x81"), state),
+        st.sampled_from(["torch.FloatTensor", "torch.nn.parameter.Parameter"]),
+        st.lists(inner, max_size=5).map(tuple),
+    )
+
+
+@MORE
+@given(shell=st.recursive(_good, _shells, max_leaves=5))
+def test_any_old_tensor(shell: object, directory: Path) -> None:
+    """Before PyTorch 0.4 an empty tensor was given its storage as a state: it can be any."""
+    module = {"_parameters": {"w": shell}, "_buffers": {}, "_modules": {}}
+    for root in (Built(Call("lost.Net", (), b"\x81"), module), {"w": shell}, [shell], shell):
+        handled(handmade.torch_zip(root), directory)
 
 
 @MORE

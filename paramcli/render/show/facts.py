@@ -9,12 +9,12 @@ from paramcli.render.sections import Fact, Section
 from paramcli.render.text import binary, plural, safe, shape_text, summary
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Container, Iterator, Sequence
 
     from paramcli.checkpoint import TensorInfo
     from paramcli.verbs.show import FileReport, Shown, Stats
 
-__all__ = ["DANGER", "file_sections", "flags", "tensor_sections"]
+__all__ = ["DANGER", "file_sections", "flags", "tensor_sections", "values_title"]
 
 DANGER = "red"
 _MOST = 50  # rows of a section before "and N more"
@@ -27,15 +27,17 @@ _PERCENTILES = (
 )
 
 
-def flags(stats: Stats) -> str:
-    """Say what is not finite: `3 NaN, 1 inf`, nothing where all is."""
+def flags(stats: Stats, first: tuple[int, ...] | None) -> str:
+    """Say what is not finite, and where the first is: `3 NaN, 1 inf from [0, 2]`, else nothing."""
     counts = {"NaN": stats.nan, "inf": stats.positive_inf, "-inf": stats.negative_inf}
-    return ", ".join(f"{count:,} {word}" for word, count in counts.items() if count)
+    text = ", ".join(f"{count:,} {word}" for word, count in counts.items() if count)
+    return f"{text} from {shape_text(first)}" if text and first else text
 
 
-def size(nbytes: int) -> str:
+def _size(nbytes: int) -> str:
     """Write a number of bytes for people, and exactly where that says more."""
-    return binary(nbytes) if nbytes < 1024 else f"{binary(nbytes)} ({nbytes:,} bytes)"
+    text = binary(nbytes)
+    return text if text == f"{nbytes} B" else f"{text} ({nbytes:,} bytes)"
 
 
 def tensor_sections(shown: Shown, module: str | None, room: int) -> list[Section]:
@@ -55,17 +57,18 @@ def _described(shown: Shown, module: str | None) -> Iterator[Fact]:
     yield Fact("Dtype", info.dtype.name)
     yield Fact("Kind", info.kind)
     yield Fact("Count", f"{info.numel:,}")
-    yield Fact("Bytes", size(info.nbytes))
-    yield from _unusual(info)
+    yield Fact("Bytes", _size(info.nbytes))
+    yield from _unusual(info, shown.facts)
     if shown.group:
         yield Fact("Shared", safe(shown.group), "cyan")
     yield from (Fact.of_file(*fact) for fact in shown.facts.items())
 
 
-def _unusual(info: TensorInfo) -> Iterator[Fact]:
+def _unusual(info: TensorInfo, told: Container[str]) -> Iterator[Fact]:
     """Yield what a plain tensor with its bytes in a row and to itself does not have."""
     if info.layout != "strided":
-        yield Fact.of_file("Layout", info.layout)
+        if "layout" not in told:
+            yield Fact.of_file("Layout", info.layout)
     elif not info.contiguous:
         yield Fact("Stride", f"{shape_text(info.stride)} (not contiguous)")
     if info.offset:
@@ -82,7 +85,8 @@ def _measured(shown: Shown, stats: Stats, room: int) -> Iterator[Fact]:
                 text += f" ({short(other, _DIGITS)} of the finite ones)"
             yield Fact(title, text, "" if finite(value) else DANGER)
     yield Fact("Zeros", _zeros(stats, shown.info.numel))
-    yield _not_finite(stats, shown.first_bad)
+    bad = flags(stats, shown.first_bad)
+    yield Fact("Not finite", bad or "0", DANGER if bad else "")
     if line := _percentiles(stats, room):
         yield Fact("Percentiles", line)
     if line and stats.error:
@@ -96,14 +100,6 @@ def _zeros(stats: Stats, count: int) -> str:
     if stats.zeros and count:
         text += f" ({100 * stats.zeros / count:.3g} %)"
     return f"{text}, {stats.negative_zeros:,} of them -0.0" if stats.negative_zeros else text
-
-
-def _not_finite(stats: Stats, first: tuple[int, ...] | None) -> Fact:
-    found = flags(stats)
-    if not found:
-        return Fact("Not finite", "0")
-    where = f", the first at {shape_text(first)}" if first else ""
-    return Fact("Not finite", found + where, DANGER)
 
 
 def _percentiles(stats: Stats, room: int) -> str:
@@ -123,6 +119,14 @@ def _histogram(stats: Stats, room: int) -> str:
     ends = short(least), short(greatest)
     bars = sparkline(stats.histogram, min(_BARS, max(1, room - len("".join(ends)) - 2)))
     return f"{ends[0]} {bars} {ends[1]}" if bars else ""
+
+
+def values_title(shown: Shown) -> str:
+    """Name the values that follow: `fc.weight float32[10, 84]`, `… [2, 5] of` before a slice."""
+    whole = f"{shown.info.dtype.name}{shape_text(shown.info.shape)}"
+    if shown.sliced is None or tuple(shown.sliced) == shown.info.shape:
+        return f"{shown.name}  {whole}"
+    return f"{shown.name}  {shape_text(shown.sliced)} of {whole}"
 
 
 def file_sections(report: FileReport) -> list[Section]:
@@ -147,7 +151,7 @@ def _file(report: FileReport) -> Iterator[Fact]:
     totals = report.totals
     yield Fact("Format", report.format)
     if report.size is not None:
-        yield Fact("Size", size(report.size))
+        yield Fact("Size", _size(report.size))
     if report.producer is not None:
         yield Fact.of_file("Producer", report.producer)
     yield Fact("Byte order", report.byteorder)

@@ -21,20 +21,20 @@ def as_json(report: ShowReport | FileReport) -> Iterator[str]:
     Of the file itself `tensors` is empty and `file` an object; of tensors `file` is null. Complex
     numbers are [re, im], wherever they stand.
     """
-    if isinstance(report, FileReport):
-        module, tensors, tail = None, (), {"note": None, "file": _file(report)}
-    else:
-        module, tensors, tail = report.module, report.tensors, {"note": report.note, "file": None}
     head = {
         "schema": "paramcli.show/1",
         "target": report.target,
         "format": report.format,
         "key": report.key,
-        "module": module,
     }
     yield f"{{\n{fields(head)},\n"
-    yield from array("tensors", map(_tensor, tensors))
-    yield f"{fields(tail)}\n}}\n"
+    if isinstance(report, FileReport):
+        yield fields({"module": None, "tensors": [], "note": None, "file": _file(report)})
+    else:
+        yield f"{fields({'module': report.module})},\n"
+        yield from array("tensors", map(_tensor, report.tensors))
+        yield fields({"note": report.note, "file": None})
+    yield "\n}\n"
 
 
 def _tensor(shown: Shown) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from paramcli.checkpoint import DType, Storage
 
-__all__ = ["Dict", "Global", "Record", "Set", "TypedStorage"]
+__all__ = ["Dict", "Global", "Record", "Set", "TypedStorage", "describe"]
 
 
 class Global:
@@ -62,3 +62,44 @@ class TypedStorage(NamedTuple):
     dtype: DType
     start: int
     numel: int
+
+
+_SHOWN = 5
+_LONGEST = 200
+
+
+def describe(node: object) -> str:
+    """Say what a value is in a line, shortened: nothing of it is run to find out."""
+    if type(node) is list:
+        return f"[{_listed(node)}]"
+    if type(node) is Set:
+        return f"{{{_listed(node.items)}}}"
+    if type(node) is tuple:
+        return f"({_listed(list(node))})"
+    return _plain(node)
+
+
+def _listed(items: list[object]) -> str:
+    more = f", … {len(items):,} in all" if len(items) > _SHOWN else ""
+    return ", ".join(map(_plain, items[:_SHOWN])) + more
+
+
+def _plain(node: object) -> str:
+    text = f"{type(node).__name__.lower()}"
+    if node is None or type(node) in (bool, float, complex):
+        text = str(node)
+    elif type(node) is int:
+        large = node.bit_length() > _LONGEST
+        text = f"an integer of {node.bit_length():,} bits" if large else str(node)
+    elif type(node) is str:
+        rest = f"… {len(node):,} characters" if len(node) > _LONGEST else ""
+        text = f"{node[:_LONGEST]!r}{rest}"
+    elif type(node) is bytes:
+        text = f"{len(node):,} bytes"
+    elif type(node) is Global:
+        text = node.path
+    elif type(node) is Record:
+        text = f"{node.path or 'a call'}(…), not run"
+    elif type(node) is TypedStorage:
+        text = f"a storage of {node.numel:,} {node.dtype.name}"
+    return text
