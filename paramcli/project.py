@@ -15,13 +15,14 @@ if TYPE_CHECKING:
 __all__ = ["requests"]
 
 
-def requests(
+def requests(  # noqa: PLR0913 - the options that all verbs share
     targets: Sequence[str] | None,
     *,
     key: str | None,
     everything: bool,
     arg: Sequence[str],
     args_file: str | None,
+    values: bool = False,
 ) -> list[Request]:
     """Turn the options that all verbs share into requests, one for each target.
 
@@ -34,7 +35,7 @@ def requests(
     if not targets:
         target, defaults = _project()
         targets, arguments = [target], defaults | arguments
-    return [Request(target, key, everything, arguments) for target in targets]
+    return [Request(target, key, everything, arguments, values) for target in targets]
 
 
 def _argument(text: str) -> tuple[str, object]:

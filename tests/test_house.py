@@ -21,9 +21,11 @@ LAYERS = [
     "paramcli.checkpoint",
     "paramcli.select",
     "paramcli.sources",
+    "paramcli.numeric",
     "paramcli.verbs",
     "paramcli.render",
     "paramcli.project",
+    "paramcli.commands",
     "paramcli.cli",
     "paramcli.__main__",
 ]

@@ -10,7 +10,7 @@ from paramcli.render.text import safe, shape_text
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["cell", "code", "row", "shape_cell"]
+__all__ = ["block", "cell", "code", "row", "shape_cell"]
 
 _BACKTICKS = re.compile("`+")
 
@@ -21,7 +21,7 @@ def code(text: str) -> str:
     https://github.github.com/gfm/#code-spans
     """
     text = safe(text)
-    fence = "`" * (1 + max(map(len, _BACKTICKS.findall(text)), default=0))
+    fence = _fence(text, 1)
     if not text or text[0] in "` " or text[-1] in "` ":
         text = f" {text} "  # GFM takes one space off each side
     return f"{fence}{text}{fence}"
@@ -30,6 +30,16 @@ def code(text: str) -> str:
 def cell(text: str) -> str:
     """Put text into a code span within a table: GFM splits cells before it reads code spans."""
     return code(text).replace("|", "\\|")
+
+
+def block(text: str) -> str:
+    """Put whole lines into a block of code that outlasts their own backticks."""
+    fence = _fence(text, 3)
+    return f"{fence}text\n{text}{fence}\n"
+
+
+def _fence(text: str, least: int) -> str:
+    return "`" * max(least, 1 + max(map(len, _BACKTICKS.findall(text)), default=0))
 
 
 def shape_cell(shape: Iterable[int]) -> str:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from paramcli.render.page import Page
 
-__all__ = ["Fact", "Section", "headline", "lay", "room_of"]
+__all__ = ["Fact", "Section", "headline", "lay", "room_of", "widest"]
 
 _LONGEST = 1000  # characters of one fact; metadata can be megabytes of JSON
 
@@ -65,3 +65,9 @@ def room_of(sections: Sequence[Section], page: Page) -> int:
     """Cells of the left column that suit all these sections."""
     facts = [fact for section in sections for fact in section.facts]
     return min(max((page.cells(fact.title) for fact in facts), default=0), page.width * 2 // 5)
+
+
+def widest(section: Section, page: Page, room: int) -> int:
+    """Cells of the widest line of a section."""
+    whole = room + len(GAP) + max((page.cells(fact.text) for fact in section.facts), default=0)
+    return min(whole, page.width)

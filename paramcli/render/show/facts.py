@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from paramcli.render.numbers import finite, short, sparkline
-from paramcli.render.sections import Fact, Section
+from paramcli.render.page import GAP
+from paramcli.render.sections import Fact, Section, room_of
 from paramcli.render.text import binary, plural, safe, shape_text, summary
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Sequence
 
     from paramcli.checkpoint import TensorInfo
+    from paramcli.render.page import Page
     from paramcli.verbs.show import FileReport, Shown, Stats
 
 __all__ = ["DANGER", "file_sections", "flags", "tensor_sections", "values_title"]
@@ -40,11 +42,12 @@ def _size(nbytes: int) -> str:
     return text if text == f"{nbytes} B" else f"{text} ({nbytes:,} bytes)"
 
 
-def tensor_sections(shown: Shown, module: str | None, room: int) -> list[Section]:
-    """List what is known of one tensor; lines that can be shorter keep to `room` cells."""
+def tensor_sections(shown: Shown, module: str | None, page: Page) -> list[Section]:
+    """List what is known of one tensor; lines that can be shorter keep to the page."""
     sections = [Section("", [*_described(shown, module)])]
     if shown.stats:
-        sections.append(Section("", [*_measured(shown, shown.stats, room)]))
+        left = max(len("Percentiles"), room_of(sections, page))
+        sections.append(Section("", [*_measured(shown, shown.stats, page.width - left - len(GAP))]))
     return sections
 
 

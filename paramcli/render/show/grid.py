@@ -22,6 +22,7 @@ __all__ = ["grid"]
 
 _ROWS = 16  # of a matrix, before its middle is left out
 _BLOCKS = 6  # matrices of a higher rank
+_FIVES = 5  # elements of a wrapped row come in
 _DIGITS = 4
 _SMALLEST, _LARGEST = -4, 5  # powers of ten between which all points stand under each other
 
@@ -126,7 +127,7 @@ def _vector(values: Row, page: Page, room: int) -> Iterator[str]:
     """Wrap a row of elements into lines of equally many, by fives where there is room."""
     cells = _Cells(_Ends.of(len(values), _ROWS * room).pick(values), page, room)
     fit = (room + len(GAP)) // (cells.width + len(GAP))
-    each = min(len(values), fit - fit % 5 or fit)
+    each = len(values) if len(values) <= fit else fit - fit % _FIVES or fit
     lines = _Ends.of(-(-len(values) // each), _ROWS)
     starts = [each * number for number in lines.indices()]
     rows = [values[start : start + each] for start in starts]

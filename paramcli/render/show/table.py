@@ -17,15 +17,19 @@ if TYPE_CHECKING:
 __all__ = ["NUMBERS", "TITLES", "table", "texts"]
 
 NUMBERS = ("Mean", "Std", "Min", "Max", "L2")
-TITLES = ("Shape", "Dtype", *NUMBERS, "Histogram", "Flags")
-_EXPENDABLE = ("L2", "Dtype", "Histogram", "Shape", "Max", "Min", "Std", "Mean")
+TITLES = ("Shape", "Dtype", *NUMBERS, "Histogram", "Shared", "Flags")
+_EXPENDABLE = ("L2", "Dtype", "Shared", "Histogram", "Shape", "Max", "Min", "Std", "Mean")
 _READABLE = 20  # cells in which a shortened name still says something
 _BARS = 10
 
 
 def texts(shown: Shown) -> dict[str, str]:
     """Lay the cells of a tensor by their titles; empty ones say that a number is not known."""
-    cells = {"Shape": shape_text(shown.info.shape), "Dtype": shown.info.dtype.name}
+    cells = {
+        "Shape": shape_text(shown.info.shape),
+        "Dtype": shown.info.dtype.name,
+        "Shared": shown.group or "",
+    }
     if shown.stats:
         cells |= {title: short(getattr(shown.stats, title.lower())) for title in NUMBERS}
         cells["Histogram"] = sparkline(shown.stats.histogram, _BARS)
@@ -68,8 +72,7 @@ def _arrange(tensors: Sequence[Shown], rows: Sequence[dict[str, str]], page: Pag
 
 
 def _styles(shown: Shown) -> dict[str, str]:
-    """Colour what is wrong."""
-    if shown.stats is None:
-        return {}
-    bad = [title for title in NUMBERS if not finite(getattr(shown.stats, title.lower()))]
-    return dict.fromkeys([*bad, "Flags"], DANGER)
+    """Colour what is shared, and what is wrong."""
+    numbers = {title: getattr(shown.stats, title.lower(), None) for title in NUMBERS}
+    bad = [title for title, number in numbers.items() if not finite(number)]
+    return {"Shared": "cyan", **dict.fromkeys([*bad, "Flags"], DANGER)}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from paramcli.render.page import GAP
-from paramcli.render.sections import headline, lay, room_of
+from paramcli.render.page import GAP, Layout
+from paramcli.render.sections import headline, lay, room_of, widest
 from paramcli.render.show.facts import file_sections, tensor_sections, values_title
 from paramcli.render.show.grid import grid
 from paramcli.render.show.table import table
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from paramcli.verbs.show import Shown, ShowReport
 
 __all__ = ["draw"]
-
-_FACTS = len("Percentiles" + GAP)  # cells left of the facts of a tensor
 
 
 def draw(
@@ -45,7 +43,7 @@ def draw(
         return
     if len(report.tensors) == 1:
         [shown] = report.tensors
-        sections = tensor_sections(shown, report.module, screen.width - _FACTS)
+        sections = tensor_sections(shown, report.module, screen)
         yield from _card(shown.info.name, sections, screen)
     else:
         if report.module is not None:
@@ -61,11 +59,13 @@ def draw(
 def _card(title: str, sections: Sequence[Section], page: Page) -> Iterator[str]:
     """Yield a title, and sections with an empty line between them."""
     yield from headline(title, page)
-    room = room_of(sections, page)
+    own = room_of([section for section in sections if not section.title], page)
+    wide = max(widest(section, page, own) for section in sections if not section.title)
+    yield page.rule(Layout(wide, {}))
     for number, section in enumerate(sections):
         if number:
             yield "\n"
-        yield from lay(section, page, room)
+        yield from lay(section, page, room_of([section], page) if section.title else own)
 
 
 def _values(shown: Shown, page: Page) -> Iterator[str]:

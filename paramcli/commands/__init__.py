@@ -1,0 +1,1 @@
+"""The commands, a file each: they turn options into requests, act, and hand reports to a room."""

@@ -1,0 +1,153 @@
+"""`paramcli list`."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+import typer
+
+from paramcli.commands.options import (
+    All,
+    Arg,
+    ArgsFile,
+    Debug,
+    Format,
+    FormatOption,
+    Key,
+    Targets,
+    Width,
+)
+from paramcli.commands.streams import chosen, color, guarded, introduce, say, terminal_width, write
+from paramcli.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from paramcli.verbs.survey import ListReport
+
+__all__ = ["list_"]
+
+
+class Sort(StrEnum):
+    """Orders of rows."""
+
+    FILE = "file"
+    NAME = "name"
+    COUNT = "count"
+    BYTES = "bytes"
+
+
+def list_(  # noqa: PLR0913 - one parameter for each documented option
+    targets: Targets = None,
+    *,
+    include: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATTERN",
+            help="Only names that match (glob, /regex/, module path).",
+            show_default=False,
+        ),
+    ] = None,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATTERN", help="No names that match.", show_default=False),
+    ] = None,
+    sort: Annotated[Sort, typer.Option(help="Order of the rows.")] = Sort.FILE,
+    tree: Annotated[
+        bool, typer.Option("--tree", help="Modules with subtotals and size bars.")
+    ] = False,
+    depth: Annotated[
+        int | None, typer.Option(min=1, help="Levels of the tree.", show_default=False)
+    ] = None,
+    key: Key = None,
+    everything: All = False,
+    arg: Arg = None,
+    args_file: ArgsFile = None,
+    format_: FormatOption = None,
+    width: Width = None,
+    debug: Debug = False,
+) -> int:
+    """List every tensor: name, shape, dtype, size, and which names share bytes."""
+
+    def act() -> int:
+        from paramcli.project import requests
+        from paramcli.sources import open_request
+        from paramcli.verbs.survey import survey
+
+        wanted = requests(
+            targets, key=key, everything=everything, arg=arg or [], args_file=args_file
+        )
+        verdict = 0
+        for request in wanted:
+            checkpoint = open_request(request)
+            entries = checkpoint.entries
+            if include or exclude:
+                from paramcli.select import select
+
+                entries = select(entries, include or [], exclude or [])
+            if checkpoint.entries and not entries:
+                raise _nothing_matches(include, exclude, [info.name for info in checkpoint.entries])
+            report = survey(checkpoint, entries, order=sort.value)
+            introduce(checkpoint)
+            heading = request.target if len(wanted) > 1 else None
+            write(_drawn(report, _Look(chosen(format_), width, tree, depth, heading)))
+            for problem in checkpoint.problems:
+                say(f"warning: {problem}")
+                verdict = 1
+        return verdict
+
+    return guarded(act, debug=debug)
+
+
+def _nothing_matches(
+    include: Sequence[str] | None, exclude: Sequence[str] | None, names: list[str]
+) -> UsageError:
+    from paramcli.select import near
+
+    if not include:
+        return UsageError(f"--exclude {' '.join(exclude or [])} leaves nothing to list")
+    close = near(include[0], names)
+    return UsageError(
+        f"no name matches {' '.join(include)}",
+        hint=f"did you mean {' or '.join(close)}?" if close else "run list without --include",
+    )
+
+
+class _Look(NamedTuple):
+    """How a report is to be drawn: the options that say so, taken together."""
+
+    form: Format
+    width: int | None
+    tree: bool
+    depth: int | None
+    heading: str | None
+
+
+def _drawn(report: ListReport, look: _Look) -> Iterable[str]:
+    """The report in the form asked for; each room is loaded only when it is chosen."""
+    screen = look.width or (terminal_width() if sys.stdout.isatty() else None)
+    cut = look.width is not None
+    if look.tree and look.form in (Format.TABLE, Format.TSV):
+        from paramcli.render.tree import tree
+
+        return tree(report, width=screen, depth=look.depth, color=color(), cut=cut)
+    if look.form is Format.TABLE:
+        from paramcli.render.terminal import draw
+
+        width = screen or terminal_width()
+        return draw(report, width=width, color=color(), heading=look.heading, cut=cut)
+    renderer: Callable[[ListReport], Iterable[str]]
+    match look.form:
+        case Format.JSON:
+            from paramcli.render.json import as_json as renderer
+        case Format.MARKDOWN:
+            from paramcli.render.markdown import markdown as renderer
+        case Format.GITHUB:
+            from paramcli.render.github import github as renderer
+        case Format.LOCK:
+            from paramcli.render.lock import lock as renderer
+        case _:
+            from paramcli.render.tsv import tsv as renderer
+    return renderer(report)

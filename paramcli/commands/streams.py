@@ -1,0 +1,116 @@
+"""What leaves the process: data on stdout, talk on stderr, and an exit code for every ending."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from paramcli.commands.options import Format
+from paramcli.errors import ParamcliError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from paramcli.checkpoint import Checkpoint
+
+__all__ = [
+    "Progress", "chosen", "color", "fail", "guarded", "introduce", "say", "terminal_width", "write",
+]  # fmt: skip
+
+
+def write(chunks: Iterable[str]) -> None:
+    """Write data to stdout."""
+    for chunk in chunks:
+        sys.stdout.write(chunk)
+    sys.stdout.flush()
+
+
+def say(line: str) -> None:
+    """Say something on stderr, in a line."""
+    from paramcli.render.text import safe
+
+    sys.stderr.write(safe(line) + "\n")
+
+
+def introduce(checkpoint: Checkpoint) -> None:
+    """Say what was picked of a checkpoint, and what its pickles asked for."""
+    for note in checkpoint.notes:
+        say(f"note: {note}")
+    if checkpoint.pickle is not None:
+        say(f"note: {checkpoint.pickle.summary()}")
+
+
+def chosen(form: Format | None) -> Format:
+    """Return the form of output: what was asked for, else what suits a terminal or a pipe."""
+    return form or (Format.TABLE if sys.stdout.isatty() else Format.TSV)
+
+
+def terminal_width() -> int:
+    """Cells of a line of the terminal, or of one that could be there."""
+    import shutil
+
+    return shutil.get_terminal_size().columns
+
+
+def color() -> bool:
+    """Colour only on a terminal that has not asked to be spared."""
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return sys.stdout.isatty() and not plain
+
+
+def guarded(act: Callable[[], int], *, debug: bool) -> int:
+    """Run a command; turn its errors into one line, a hint and an exit code."""
+    try:
+        return act()
+    except ParamcliError as error:
+        if debug:
+            raise
+        return fail(str(error), error.hint, error.exit_code)
+    except BrokenPipeError:  # a reader that has gone away has seen what it wanted
+        return 0
+    except OSError as error:
+        return fail(f"cannot write the output: {error.strerror}")
+
+
+def fail(message: str, hint: str | None = None, code: int = ParamcliError.exit_code) -> int:
+    """Say what went wrong and what to do next; return the exit code."""
+    say(f"error: {message}")
+    for line in f"hint: {hint}".splitlines() if hint else ():
+        say(line)
+    return code
+
+
+_OFTEN = 0.1
+_PATIENCE = 1.0
+"""Seconds between two looks of a progress line, and before the first."""
+
+
+class Progress:
+    """A line on stderr for work over a second, on a terminal only."""
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._done = 0
+        self._shown = time.monotonic() + _PATIENCE - _OFTEN
+        self._began = False
+
+    def __call__(self, nbytes: int) -> None:
+        """Count bytes as done, and show how many now and then."""
+        self._done += nbytes
+        now = time.monotonic()
+        if now - self._shown < _OFTEN or not sys.stderr.isatty():
+            return
+        from paramcli.render.text import binary
+
+        self._shown, self._began = now, True
+        share = self._done / max(self._total, 1)
+        sys.stderr.write(f"\r{binary(self._done)} of {binary(self._total)} ({share:.0%})\x1b[K")
+        sys.stderr.flush()
+
+    def close(self) -> None:
+        """Take the line away again."""
+        if self._began:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
