@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Fact", "Section", "headline", "lay", "room_of", "widest"]
 
-_LONGEST = 1000  # characters of one fact; metadata can be megabytes of JSON
+_LONGEST = 500  # characters of one fact; metadata can be megabytes of JSON
 
 
 class Fact(NamedTuple):

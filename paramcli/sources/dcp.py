@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from paramcli.checkpoint import Checkpoint, Storage, TensorInfo
 from paramcli.errors import SourceError
+from paramcli.sources.dcp_values import Chunk, ChunkTable
 from paramcli.sources.pickles.machine import Machine
 from paramcli.sources.pickles.nodes import Dict, Record
 from paramcli.sources.pickles.rebuild import dtype_of, number, numbers, row_major
@@ -23,21 +24,24 @@ if TYPE_CHECKING:
 
 __all__ = ["open_dcp"]
 
-_TENSOR = "torch.distributed.checkpoint.metadata.TensorStorageMetadata"
-_ROOT = "torch.distributed.checkpoint.metadata.Metadata"
+_MODULE = "torch.distributed.checkpoint.metadata"
+_UNDERSTOOD = ("torch.distributed.checkpoint.", "pathlib.")
 
 
 def open_dcp(file: File, request: Request) -> Checkpoint:
     """Open a directory by its `.metadata`. Raises SourceError where its chunks do not add up."""
     machine = Machine(file.read(0, file.size), file.path)
     root = machine.run()
+    table = ChunkTable(os.path.dirname(file.path))
     try:
-        facts = _fields(root, _ROOT)
-        tree = _tree(facts, os.path.dirname(file.path))
-        _check_files(facts.get("storage_data"), os.path.dirname(file.path))
+        facts = _fields(root, f"{_MODULE}.Metadata")
+        tree = _tree(facts, table)
+        _find_chunks(facts.get("storage_data"), os.path.dirname(file.path), table)
     except ValueError as error:
         raise SourceError(f"damaged .metadata: {error}", path=file.path) from None
     picked = pick(tree, file=file.path, key=request.key, everything=request.everything)
+    judged = judge(machine, refused="it is a distributed checkpoint, for torch.distributed")
+    ours = [name for name in judged.inert if name.startswith(_UNDERSTOOD)]
     return Checkpoint(
         origin=request.target,
         format="dcp",
@@ -46,8 +50,12 @@ def open_dcp(file: File, request: Request) -> Checkpoint:
         key=picked.path,
         trees=picked.trees,
         values=picked.values,
-        pickle=judge(machine, refused="it is a distributed checkpoint, for torch.distributed"),
+        pickle=judged._replace(
+            understood=(*judged.understood, *ours),
+            inert=tuple(name for name in judged.inert if name not in ours),
+        ),
         notes=picked.notes,
+        unpack=table.unpack,
     )
 
 
@@ -66,7 +74,7 @@ def _pairs(node: object) -> list[tuple[object, object]]:
     return list(zip(node.pairs[::2], node.pairs[1::2], strict=True))
 
 
-def _tree(facts: dict[str, object], directory: str) -> Dict:
+def _tree(facts: dict[str, object], table: ChunkTable) -> Dict:
     """Nest the flat names again by the paths that the planner kept, where it kept them."""
     paths: dict[str, tuple[object, ...]] = {}
     if type(facts.get("planner_data")) is Dict:
@@ -81,7 +89,8 @@ def _tree(facts: dict[str, object], directory: str) -> Dict:
         if type(name) is not str or type(stored) is not Record:
             raise ValueError("an entry without a name")
         steps = tuple(str(step) for step in paths.get(name, (name,)) if type(step) in (str, int))
-        leaf = _tensor(name, stored, directory) if stored.path == _TENSOR else stored
+        is_tensor = stored.path == f"{_MODULE}.TensorStorageMetadata"
+        leaf = _tensor(name, stored, table) if is_tensor else stored
         node = root
         for depth, step in enumerate(steps[:-1], 1):
             child = branches.get(steps[:depth])
@@ -93,7 +102,7 @@ def _tree(facts: dict[str, object], directory: str) -> Dict:
     return root
 
 
-def _tensor(name: str, stored: Record, directory: str) -> TensorInfo:
+def _tensor(name: str, stored: Record, table: ChunkTable) -> TensorInfo:
     facts = _fields(stored)
     properties = facts.get("properties")
     if (
@@ -120,30 +129,44 @@ def _tensor(name: str, stored: Record, directory: str) -> TensorInfo:
         if not inside:
             raise ValueError(f"{name!r} has a chunk outside of it")
         count += volume
+        table.boxes.setdefault(name, {})[offsets] = sizes
     made = TensorInfo(name, dtype, size, row_major(size), 0, Storage("", 0, 0))
     if count != made.numel:
         raise ValueError(f"the chunks of {name!r} do not cover it once")
-    return made._replace(storage=Storage(directory, name, made.nbytes))
+    made = made._replace(storage=Storage(table.directory, name, made.nbytes))
+    table.tensors[name] = made
+    return made
 
 
-def _check_files(storage_data: object, directory: str) -> None:
-    """Every chunk lies inside a file that is there."""
-    sizes: dict[str, int] = {}
-    for _, place in _pairs(storage_data):
+def _find_chunks(storage_data: object, directory: str, table: ChunkTable) -> None:
+    """Fill in where each chunk lies. Every one must be inside a file that is there."""
+    file_sizes: dict[str, int] = {}
+    for index, place in _pairs(storage_data):
         facts = _fields(place)
-        name = facts.get("relative_path")
-        if (
-            type(name) is not str
-            or name in ("", "..")
-            or "/" in name
-            or "\\" in name
-            or "\0" in name
-        ):
-            raise ValueError(f"it names {name!r}, which is not a plain file beside it")
-        if name not in sizes:
+        file = facts.get("relative_path")
+        if type(file) is not str or not _is_plain(file):
+            raise ValueError(f"it names {file!r}, which is not a plain file beside it")
+        if file not in file_sizes:
             try:
-                sizes[name] = os.stat(os.path.join(directory, name)).st_size
+                file_sizes[file] = os.stat(os.path.join(directory, file)).st_size
             except OSError:
-                raise ValueError(f"the file {name!r} that it names is not there") from None
-        if number(facts.get("offset")) + number(facts.get("length")) > sizes[name]:
-            raise ValueError(f"the file {name!r} is shorter than it should be")
+                raise ValueError(f"the file {file!r} that it names is not there") from None
+        offset, length = number(facts.get("offset")), number(facts.get("length"))
+        if offset + length > file_sizes[file]:
+            raise ValueError(f"the file {file!r} is shorter than it should be")
+        which = _fields(index)
+        name, start = which.get("fqn"), which.get("offset")
+        if type(name) is str and name in table.tensors:
+            sizes = table.boxes[name].get(numbers(start))
+            if sizes is None:
+                raise ValueError(f"{name!r} has a chunk that it does not describe")
+            table.chunks.setdefault(name, []).append(
+                Chunk(numbers(start), sizes, file, offset, length)
+            )
+    for name, boxes in table.boxes.items():
+        if len(table.chunks.get(name, ())) < len(boxes):
+            raise ValueError(f"a chunk of {name!r} is in no file")
+
+
+def _is_plain(file: str) -> bool:
+    return file not in ("", ".", "..") and not {"/", "\\", "\0"} & set(file)

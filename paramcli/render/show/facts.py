@@ -20,6 +20,7 @@ __all__ = ["DANGER", "file_sections", "flags", "tensor_sections", "values_title"
 
 DANGER = "red"
 _MOST = 50  # rows of a section before "and N more"
+_MOST_PROBLEMS = 10
 _DIGITS = 6
 _BARS = 40
 _PERCENTILES = (
@@ -167,7 +168,7 @@ def _file(report: FileReport) -> Iterator[Fact]:
         yield Fact("Shared", plural(report.groups, "group"), "cyan")
     if report.pickle:
         yield Fact.of_file("Pickle", report.pickle.summary().removeprefix("pickle: "))
-    for problem in report.problems[:_MOST]:
+    for problem in report.problems[:_MOST_PROBLEMS]:
         yield Fact.of_file("Problem", problem, DANGER)
-    if len(report.problems) > _MOST:
-        yield Fact("", f"… and {len(report.problems) - _MOST:,} more", DANGER)
+    if len(report.problems) > _MOST_PROBLEMS:
+        yield Fact("", f"… and {len(report.problems) - _MOST_PROBLEMS:,} more", DANGER)

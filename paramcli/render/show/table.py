@@ -19,6 +19,7 @@ __all__ = ["NUMBERS", "TITLES", "table", "texts"]
 NUMBERS = ("Mean", "Std", "Min", "Max", "L2")
 TITLES = ("Shape", "Dtype", *NUMBERS, "Histogram", "Shared", "Flags")
 _EXPENDABLE = ("L2", "Dtype", "Shared", "Histogram", "Shape", "Max", "Min", "Std", "Mean")
+_RANGE = {"Min", "Max"}
 _READABLE = 20  # cells in which a shortened name still says something
 _BARS = 10
 
@@ -68,7 +69,12 @@ def _arrange(tensors: Sequence[Shown], rows: Sequence[dict[str, str]], page: Pag
         if title in columns:
             columns[title] = min(columns[title], most)
     names = max((page.cells(safe(shown.name)) for shown in tensors), default=0)
-    return page.arrange(max(len("Name"), names), columns, _EXPENDABLE, _READABLE)
+    names = max(len("Name"), names)
+    layout = page.arrange(names, columns, _EXPENDABLE, _READABLE)
+    if columns.keys() & _RANGE and not layout.columns.keys() >= _RANGE:  # one end says little
+        columns = {title: width for title, width in columns.items() if title not in _RANGE}
+        layout = page.arrange(names, columns, _EXPENDABLE, _READABLE)
+    return layout
 
 
 def _styles(shown: Shown) -> dict[str, str]:

@@ -14,7 +14,11 @@ if TYPE_CHECKING:
     from paramcli.checkpoint import TensorInfo
     from paramcli.verbs.survey import ListReport
 
-_LIGHT = ["footer", "github", "json", "lock", "markdown", "page", "text", "tree", "tsv"]
+_LIGHT = [
+    "footer", "gfm", "github", "json", "lock", "markdown", "numbers", "page", "sections",
+    "show.facts", "show.grid", "show.json", "show.markdown", "show.table", "show.tsv", "strict",
+    "text", "tree", "tsv",
+]  # fmt: skip
 
 
 def test_lines(
@@ -55,7 +59,7 @@ def test_many_rows_come_in_chunks(
 
 def test_light() -> None:
     """Only the terminal's room loads Rich, and no renderer loads NumPy or torch."""
-    for rooms, loaded in (_LIGHT, "set()"), ([*_LIGHT, "terminal"], "{'rich'}"):
+    for rooms, loaded in (_LIGHT, "set()"), ([*_LIGHT, "show.terminal"], "{'rich'}"):
         imports = "\n".join(f"import paramcli.render.{room}" for room in rooms)
         check = "import sys; print({'numpy', 'rich', 'torch'} & set(sys.modules))"
         command = [sys.executable, "-c", f"{imports}\n{check}"]

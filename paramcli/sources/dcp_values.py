@@ -1,0 +1,92 @@
+"""The values of a distributed checkpoint: chunks, each a torch.save archive inside a file.
+
+Layout: `torch/distributed/checkpoint/filesystem.py` (`_write_item`, `read_data`).
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from itertools import product
+from typing import TYPE_CHECKING, NamedTuple
+
+from paramcli.checkpoint import TensorInfo
+from paramcli.errors import SourceError
+from paramcli.sources.archive import Archive
+from paramcli.sources.files import File
+from paramcli.sources.torchzip import TorchArchive
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from paramcli.checkpoint import Storage
+
+__all__ = ["Chunk", "ChunkTable"]
+
+
+class Chunk(NamedTuple):
+    """A box of a tensor, by its first element and its sizes, and the stretch of a file it is in."""
+
+    start: tuple[int, ...]
+    sizes: tuple[int, ...]
+    file: str
+    offset: int
+    length: int
+
+
+class ChunkTable:
+    """The chunks of each tensor, by name."""
+
+    def __init__(self, directory: str) -> None:
+        self.directory = directory
+        self.tensors: dict[str, TensorInfo] = {}
+        self.boxes: dict[str, dict[tuple[int, ...], tuple[int, ...]]] = {}
+        """Of each tensor the sizes of its chunks, by their first element."""
+        self.chunks: dict[str, list[Chunk]] = {}
+
+    def unpack(self, storage: Storage) -> bytes:
+        """Put a tensor together from its chunks. Raises SourceError where one does not fit."""
+        name = str(storage.key)
+        info = self.tensors[name]
+        whole = bytearray(storage.nbytes)
+        width = info.dtype.bits // 8
+        for chunk in self.chunks.get(name, ()):
+            content = self._read(chunk, info)
+            for source, target, length in _runs(chunk, info.shape):
+                piece = content[source * width : (source + length) * width]
+                whole[target * width : (target + length) * width] = piece
+        return bytes(whole)
+
+    def _read(self, chunk: Chunk, info: TensorInfo) -> bytes:
+        """Return a chunk's elements in row-major order."""
+        path = os.path.join(self.directory, chunk.file)
+        with File(path) as file:
+            archive = Archive(file.section(chunk.offset, chunk.length, info.name))
+            folder = next(iter(archive.entries), "").partition("/")[0]
+            saved = TorchArchive(archive, folder)
+            piece, _ = saved.run()
+            if (
+                type(piece) is not TensorInfo
+                or (piece.dtype, piece.shape) != (info.dtype, chunk.sizes)
+                or not piece.contiguous
+            ):
+                raise SourceError(
+                    f"a chunk of {info.name!r} is not the tensor that .metadata says", path=path
+                )
+            start, end = piece.extent
+            return archive.read(str(piece.storage.key))[start:end]
+
+
+def _runs(chunk: Chunk, shape: Sequence[int]) -> Iterator[tuple[int, int, int]]:
+    """Yield stretches that lie together in chunk and tensor: element of each, and how many."""
+    rank = len(shape)
+    inner = rank
+    while inner and chunk.sizes[inner - 1] == shape[inner - 1]:
+        inner -= 1
+    inner = max(inner - 1, 0)  # within the first dimension that is cut, a chunk is still one run
+    length = math.prod(chunk.sizes[inner:])
+    steps = [math.prod(shape[axis + 1 :]) for axis in range(rank)]
+    base = sum(start * step for start, step in zip(chunk.start, steps, strict=True))
+    for number, index in enumerate(product(*map(range, chunk.sizes[:inner]))):
+        offset = sum(at * step for at, step in zip(index, steps, strict=False))
+        yield number * length, base + offset, length
