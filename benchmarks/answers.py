@@ -1,18 +1,29 @@
-"""Whether two lists name the same tensors: `python -m benchmarks.answers OURS THEIRS`.
+"""Whether two outputs say the same: `python -m benchmarks.answers names|numbers OURS THEIRS`.
 
 A process of its own, since its memory would be carried over to what is timed; see timing.py.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import sys
+from typing import NamedTuple
 
-__all__ = ["tensors"]
+__all__ = ["statistics", "tensors"]
 
 _COLORS = re.compile(r"\x1b\[[0-9;]*m")
 _GAP = re.compile(r"\t|  +")
 _SHORT = {"F32": "float32", "BF16": "bfloat16"}
+_CLOSE = 1e-5
+
+
+class _Numbers(NamedTuple):
+    mean: float
+    std: float
+    min: float
+    max: float
+    nan: float
 
 
 def tensors(path: str) -> list[tuple[str, str, str]]:
@@ -28,7 +39,18 @@ def tensors(path: str) -> list[tuple[str, str, str]]:
     return sorted(rows)
 
 
-def _check(ours: str, theirs: str) -> None:
+def statistics(path: str) -> dict[str, _Numbers]:
+    """Return the statistics by name, of the JSON of `show` or of a script's lines."""
+    with open(path, encoding="utf-8") as stream:
+        text = stream.read()
+    if not text.startswith("{"):
+        rows = [line.split("\t") for line in text.splitlines()]
+        return {name: _Numbers(*map(float, numbers)) for name, *numbers in rows}
+    shown = json.loads(text)["tensors"]
+    return {one["name"]: _Numbers(*map(one["stats"].get, _Numbers._fields)) for one in shown}
+
+
+def _check_names(ours: str, theirs: str) -> None:
     mine, others = tensors(ours), tensors(theirs)
     if not mine:
         sys.exit("our side lists nothing")
@@ -39,5 +61,20 @@ def _check(ours: str, theirs: str) -> None:
         sys.exit(f"ours lists {len(mine):,} tensors, theirs {len(others):,}")
 
 
+def _check_numbers(ours: str, theirs: str) -> None:
+    """Hold statistics in float64 against those in float32.
+
+    The mean of numbers around 0 is a small rest of large sums, so `std` is what it is held against.
+    """
+    mine, others = statistics(ours), statistics(theirs)
+    if not mine or mine.keys() != others.keys():
+        sys.exit(f"ours measures {len(mine):,} tensors, theirs {len(others):,}, or other names")
+    for name, numbers in mine.items():
+        for field, a, b in zip(_Numbers._fields, numbers, others[name], strict=True):
+            size = max(abs(b), numbers.std if field == "mean" else 0)
+            if not abs(a - b) <= _CLOSE * size:
+                sys.exit(f"{name}: {field} is {a!r} in ours, {b!r} in theirs")
+
+
 if __name__ == "__main__":
-    _check(sys.argv[1], sys.argv[2])
+    {"names": _check_names, "numbers": _check_numbers}[sys.argv[1]](sys.argv[2], sys.argv[3])

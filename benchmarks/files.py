@@ -1,8 +1,9 @@
-"""The files that are listed: state dicts of three sizes in four formats, made once and kept."""
+"""The files: state dicts of three sizes to list, of two dtypes to measure; made once and kept."""
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -15,7 +16,7 @@ if TYPE_CHECKING:  # imported where files are made, in a process of its own; see
 
     from torch import Tensor
 
-__all__ = ["FORMATS", "find", "shards"]
+__all__ = ["FORMATS", "WIDTHS", "find", "find_values", "shards"]
 
 FORMATS = {
     "zip": "model.pt",
@@ -26,14 +27,29 @@ FORMATS = {
 _WIDTHS = {1_000: 736, 10_000: 8, 100_000: 8}  # of layers of 10 tensors; 736 makes 1 GiB of 1,000
 _SHARDS = 8
 
+WIDTHS = {"float32": 1280, "bfloat16": 1792}
+"""Widths of the layers of the files whose values are looked at, by dtype."""
+_VALUES_BYTES = 4 << 30
+_VALUES_LAYERS = 51  # of 10 tensors; with an embedding and a norm these are 512
+_PIECE = 1 << 22  # elements made at a time
+
 
 def find(folder: str, form: str, count: int) -> str:
     """Return the path of the state dict of `count` tensors, making it where it is not there yet."""
-    home = os.path.join(folder, str(count))
+    return os.path.join(_home(folder, str(count), f"{count:,} tensors"), FORMATS[form])
+
+
+def find_values(folder: str, form: str, dtype: str) -> str:
+    """Return the path of 4 GiB of weights of `dtype`, a zip or safetensors; made if not there."""
+    return os.path.join(_home(folder, dtype, f"{dtype} values, 8 GiB,"), FORMATS[form])
+
+
+def _home(folder: str, kind: str, what: str) -> str:
+    home = os.path.join(folder, kind)
     if not os.path.isdir(home):
-        print(f"making the files of {count:,} tensors in {home}", file=sys.stderr)
-        subprocess.check_call([sys.executable, "-m", "benchmarks.files", folder, str(count)])
-    return os.path.join(home, FORMATS[form])
+        print(f"making the files of {what} in {home}", file=sys.stderr)
+        subprocess.check_call([sys.executable, "-m", "benchmarks.files", folder, kind])
+    return home
 
 
 def shards(path: str) -> tuple[str, ...]:
@@ -44,22 +60,29 @@ def shards(path: str) -> tuple[str, ...]:
     return tuple(os.path.join(path, name) for name in names)
 
 
-def _make(folder: str, count: int) -> None:
+def _make(folder: str, kind: str) -> None:
     """Write all formats beside their home first, so that half a set is never taken for one."""
+    os.makedirs(folder, exist_ok=True)
+    with TemporaryDirectory(dir=folder) as fresh:
+        home = os.path.join(fresh, kind)
+        os.mkdir(home)
+        paths = {form: os.path.join(home, name) for form, name in FORMATS.items()}
+        if kind in WIDTHS:
+            _save_values(kind, paths)
+        else:
+            _save_shapes(int(kind), paths)
+        os.rename(home, os.path.join(folder, kind))
+
+
+def _save_shapes(count: int, paths: dict[str, str]) -> None:
     import torch
     from safetensors.torch import save_file
 
-    os.makedirs(folder, exist_ok=True)
     state = OrderedDict(_tensors(count, _WIDTHS[count]))
-    with TemporaryDirectory(dir=folder) as fresh:
-        home = os.path.join(fresh, str(count))
-        os.mkdir(home)
-        paths = {form: os.path.join(home, name) for form, name in FORMATS.items()}
-        torch.save(state, paths["zip"])
-        torch.save(state, paths["legacy"], _use_new_zipfile_serialization=False)
-        save_file(state, paths["safetensors"], {"format": "pt"})
-        _save_sharded(state, paths["sharded"])
-        os.rename(home, os.path.join(folder, str(count)))
+    torch.save(state, paths["zip"])
+    torch.save(state, paths["legacy"], _use_new_zipfile_serialization=False)
+    save_file(state, paths["safetensors"], {"format": "pt"})
+    _save_sharded(state, paths["sharded"])
 
 
 def _tensors(count: int, width: int) -> Iterator[tuple[str, Tensor]]:
@@ -97,5 +120,51 @@ def _save_sharded(state: OrderedDict[str, Tensor], folder: str) -> None:
         json.dump(index, stream, indent=2)
 
 
+def _save_values(dtype: str, paths: dict[str, str]) -> None:
+    """Write safetensors piece by piece, then a zip of the same bytes, mapped: no memory to speak of.
+
+    Weights are as they are after training: normal around 0, around 1 those of norms.
+    """
+    import torch
+    from safetensors.torch import load_file
+
+    element = getattr(torch, dtype)
+    shapes = dict(_shapes(WIDTHS[dtype], element.itemsize))
+    header: dict[str, object] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for name, shape in shapes.items():
+        start, end = end, end + math.prod(shape) * element.itemsize
+        short = {"float32": "F32", "bfloat16": "BF16"}[dtype]
+        header[name] = {"dtype": short, "shape": shape, "data_offsets": [start, end]}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    random = torch.Generator().manual_seed(0)
+    with open(paths["safetensors"], "wb") as stream:
+        stream.write(len(text).to_bytes(8, "little") + text)
+        for name, shape in shapes.items():
+            mean, std = (1.0, 0.1) if name.endswith("norm.weight") else (0.0, 0.02)
+            left = math.prod(shape)
+            while left:
+                piece = torch.randn(min(left, _PIECE), generator=random) * std + mean
+                stream.write(piece.to(element).view(torch.uint8).numpy().data)
+                left -= len(piece)
+    torch.save(load_file(paths["safetensors"]), paths["zip"])
+
+
+def _shapes(width: int, itemsize: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Yield layers as transformers have them, and the embedding that makes the bytes full."""
+    left = _VALUES_BYTES // itemsize
+    for layer in range(_VALUES_LAYERS):
+        block = f"model.layers.{layer}"
+        for part in "qkvo":
+            yield f"{block}.attn.{part}.weight", (width, width)
+            yield f"{block}.attn.{part}.bias", (width,)
+        yield f"{block}.mlp.up.weight", (4 * width, width)
+        yield f"{block}.mlp.down.weight", (width, 4 * width)
+        left -= 12 * width * width + 4 * width
+    yield "model.norm.weight", (width,)
+    yield "model.embed.weight", ((left - width) // width, width)
+
+
 if __name__ == "__main__":
-    _make(sys.argv[1], int(sys.argv[2]))
+    _make(sys.argv[1], sys.argv[2])

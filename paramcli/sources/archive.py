@@ -24,7 +24,7 @@ _END = Struct("<4s4H2IH").unpack_from
 _END64_LOCATOR = Struct("<4sIQI").unpack_from
 _END64 = Struct("<4sQ2H2I4Q").unpack_from
 # mark, (version), flags with method, time, date, checksum and sizes, name, extra, comment, offset
-_CENTRAL = Struct("<4s4x8s4s2I3H8xI").unpack_from
+_CENTRAL = Struct("<4s4x8s3I3H8xI").unpack_from
 _LOCAL = Struct("<4s2x8s12s2H").unpack_from
 _ENCRYPTED, _DESCRIPTOR = 0x1, 0x8
 _WIDE = 0xFFFFFFFF
@@ -32,6 +32,7 @@ _WIDE = 0xFFFFFFFF
 STORED, _DEFLATED = 0, 8
 _MAX_INFLATED = 1 << 26
 _MAX_RATIO = 32
+_ZEROS = bytes(12)
 _new = tuple.__new__
 
 
@@ -79,85 +80,85 @@ class Archive:
         return content
 
 
-def _entries(file: File) -> dict[str, Entry]:
-    """Read the directory and hold every local header against it."""
+def _entries(file: File) -> dict[str, Entry]:  # noqa: C901 - one loop over what may be 100,000
+    """Read the directory, and hold every entry's own header against it."""
     count, size, start = _end(file)
     directory = file.read(start, size)
-    found: list[tuple[int, int, int, int]] = []
-    pos = 0
+    entries: dict[str, Entry] = {}
+    methods: dict[bytes, int] = {}
+    window = HeaderWindow(file, start // max(count, 1), 128)
+    content, base = b"", 0
+    in_order, free, pos = True, 0, 0
     for _ in range(count):
         if pos + 46 > size:
             raise _damaged(file, "the directory is cut short", start + pos)
-        mark, _, _, stored, full, name_size, extra_size, comment, offset = _CENTRAL(directory, pos)
-        if mark != b"PK\1\2":
-            raise _damaged(file, "the directory holds something that is no entry", start + pos)
+        mark, same, crc, stored, full, name_size, extra_size, comment, offset = _CENTRAL(
+            directory, pos
+        )
         end = pos + 46 + name_size
+        raw = directory[pos + 46 : end]
+        if mark != b"PK\1\2" or len(raw) < name_size:
+            raise _damaged(file, "the directory holds something that is no entry", start + pos)
+        narrow, stated = (stored, full), directory[pos + 16 : pos + 28]
         if _WIDE in (offset, full, stored):
             extra = directory[end : end + extra_size]
             full, stored, offset = _zip64(file, extra, full, stored, offset)
-        found.append((offset, pos, full, stored))
-        pos = end + extra_size + comment
-    if pos != size:
-        raise _damaged(file, "the directory has another length than it states", start + pos)
-    found.sort()
-    return _located(file, directory, found, start)
-
-
-def _located(
-    file: File, directory: bytes, found: list[tuple[int, int, int, int]], end: int
-) -> dict[str, Entry]:
-    """Check every local header against the directory; return the entries by name."""
-    entries: dict[str, Entry] = {}
-    window = HeaderWindow(file, end // max(len(found), 1), 128)
-    content, base = b"", 0
-    methods: dict[bytes, int] = {}
-    free = 0
-    for offset, pos, full, stored in found:
-        _, same, crc, narrow, narrow_full, name_size, _, _, _ = _CENTRAL(directory, pos)
-        if offset < free or offset + 30 + name_size > end:
-            raise _damaged(file, "an entry lies over another, or outside the file", offset)
         at = offset - base
-        if at + 30 + name_size > len(content):
+        if at < 0 or at + 30 + name_size > len(content):
             at = window.reach(offset, 30 + name_size)
             content, base = window.content, window.base
-        mark, local_same, sizes, local_name_size, extra_size = _LOCAL(content, at)
-        raw = directory[pos + 46 : pos + 46 + name_size]
-        # A writer that streams states checksum and sizes after the data, zeros before it.
-        stated = sizes == directory[pos + 16 : pos + 28] or (
-            same[0] & _DESCRIPTOR and not sizes.strip(b"\0")
-        )
+        mark, local_same, sizes, local_name_size, local_extra_size = _LOCAL(content, at)
         if (
             mark != b"PK\3\4"
             or local_same != same
             or local_name_size != name_size
             or content[at + 30 : at + 30 + name_size] != raw
-            or not (stated or _wide(sizes, crc, narrow, narrow_full))
-        ):
+            # A writer that streams states checksum and sizes after the data, zeros before it.
+            or not (sizes == stated or (same[0] & _DESCRIPTOR and sizes == _ZEROS)
+                    or _wide(sizes, crc, narrow))
+        ):  # fmt: skip
             name = raw.decode(errors="replace")
             raise _damaged(file, f"the header of {name!r} contradicts the directory", offset)
         method = methods.get(same)
         if method is None:
             method = methods[same] = _method(file, same, offset)
-        data = offset + 30 + name_size + extra_size
-        free = data + stored
-        if free > end or (method == STORED and stored != full):
+        data = offset + 30 + name_size + local_extra_size
+        if data + stored > start or (method == STORED and stored != full):
             raise _damaged(file, "an entry reaches past its end", offset)
-        try:
-            name = raw.decode()
-        except UnicodeDecodeError:
-            name = raw.decode("cp437")
+        in_order &= offset >= free
+        free = data + stored
+        name = _decoded(raw)
         if name in entries:
             raise _damaged(file, f"two entries are named {name!r}", offset)
-        entries[name] = _new(Entry, (data, full, stored, method, int.from_bytes(crc, "little")))
+        entries[name] = _new(Entry, (data, full, stored, method, crc))
+        pos = end + extra_size + comment
+    if pos != size:
+        raise _damaged(file, "the directory has another length than it states", start + pos)
+    if not in_order:
+        _check_apart(file, entries)
     return entries
 
 
-def _wide(sizes: bytes, crc: bytes, narrow: int, narrow_full: int) -> bool:
+def _decoded(raw: bytes) -> str:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw.decode("cp437")  # what a name is in where it does not say UTF-8
+
+
+def _check_apart(file: File, entries: dict[str, Entry]) -> None:
+    """No entry lies over another's data."""
+    free = 0
+    for offset, _, stored, _, _ in sorted(entries.values()):
+        if offset < free:
+            raise _damaged(file, "an entry lies over another", offset)
+        free = offset + stored
+
+
+def _wide(sizes: bytes, crc: int, narrow: tuple[int, int]) -> bool:
     """Whether only sizes differ, and those because they stand in a zip64 field on one side."""
-    if sizes[:4] not in (crc, b"\0\0\0\0"):
-        return False
-    local, local_full = int.from_bytes(sizes[4:8], "little"), int.from_bytes(sizes[8:], "little")
-    return _WIDE in (local, local_full) or _WIDE in (narrow, narrow_full)
+    local = [int.from_bytes(sizes[at : at + 4], "little") for at in (0, 4, 8)]
+    return local[0] in (crc, 0) and (_WIDE in local[1:] or _WIDE in narrow)
 
 
 def _method(file: File, same: bytes, offset: int) -> int:
@@ -192,8 +193,8 @@ def _end(file: File) -> tuple[int, int, int]:
         end = position
     if disk or first_disk or here != count:
         raise _damaged(file, "an archive over several disks", end)
-    if start + size > end:
-        raise _damaged(file, "the directory lies outside the file", end)
+    if start + size != end:
+        raise _damaged(file, "the directory does not lie just before the archive's end", end)
     return count, size, start
 
 

@@ -32,11 +32,11 @@ def open_dcp(file: File, request: Request) -> Checkpoint:
     """Open a directory by its `.metadata`. Raises SourceError where its chunks do not add up."""
     machine = Machine(file.read(0, file.size), file.path)
     root = machine.run()
-    table = ChunkTable(os.path.dirname(file.path))
+    table = ChunkTable(os.path.dirname(file.path) or os.curdir)
     try:
         facts = _fields(root, f"{_MODULE}.Metadata")
         tree = _tree(facts, table)
-        _find_chunks(facts.get("storage_data"), os.path.dirname(file.path), table)
+        _find_chunks(facts.get("storage_data"), table.directory, table)
     except ValueError as error:
         raise SourceError(f"damaged .metadata: {error}", path=file.path) from None
     picked = pick(tree, file=file.path, key=request.key, everything=request.everything)

@@ -87,6 +87,8 @@ class File:
 
     def up_to(self, offset: int, size: int) -> bytes:
         """Return what there is of `size` bytes from `offset` on, which may be less."""
+        if offset >= self.size:
+            return b""
         try:
             return os.pread(self._descriptor, min(size, self.size - offset), self.start + offset)
         except OSError as error:

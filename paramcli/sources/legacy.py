@@ -16,7 +16,7 @@ from paramcli.sources.pickles.machine import Machine
 from paramcli.sources.pickles.nodes import Dict, TypedStorage
 from paramcli.sources.pickles.rebuild import BUILDERS, number
 from paramcli.sources.pickles.safety import judge
-from paramcli.sources.pickles.storages import StorageTable
+from paramcli.sources.pickles.storages import StorageTable, key_text
 from paramcli.sources.pickles.trees import pick
 
 if TYPE_CHECKING:
@@ -121,9 +121,10 @@ def _offsets(file: File, keys: object, table: StorageTable, start: int) -> dict[
 
     Raises SourceError where the keys are not those of the object, or a length is another one.
     """
-    if type(keys) is not list or not all(type(key) in (str, int) for key in keys):
-        raise SourceError("the list of storages is no list of keys", path=file.path, offset=start)
-    names = [str(key) for key in keys]
+    try:
+        names = [key_text(key) for key in keys] if type(keys) is list else [key_text(keys)]
+    except ValueError as error:
+        raise SourceError(f"the list of storages: {error}", path=file.path, offset=start) from None
     if len(set(names)) != len(names) or set(names) != table.by_key.keys():
         raise SourceError(
             "the list of storages is not that of the tensors", path=file.path, offset=start

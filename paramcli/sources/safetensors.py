@@ -275,4 +275,12 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_Pairs, parse_constant=_no_constant)
+def _unsigned(digits: str) -> int:
+    if digits.startswith("-"):  # "-0" too, as for the reference reader
+        raise ValueError(f"{digits[:20]} is negative")
+    return int(digits)
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_Pairs, parse_int=_unsigned, parse_constant=_no_constant
+)

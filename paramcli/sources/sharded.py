@@ -62,7 +62,7 @@ def main_file(directory: str) -> str:
 def open_index(file: File, request: Request, open_shard: Callable[[str], Checkpoint]) -> Checkpoint:
     """Open the shards that an index names, and hold the index against what they hold."""
     weight_map, stated = _index(file)
-    directory = os.path.dirname(file.path)
+    directory = os.path.dirname(file.path) or os.curdir
     shards: dict[str, Checkpoint] = {}
     for name in dict.fromkeys(weight_map.values()):
         shards[name] = _open(os.path.join(directory, name), file.path, open_shard)

@@ -15,7 +15,7 @@ from paramcli.sources.legacy import PickleStream
 from paramcli.sources.pickles.nodes import Global, TypedStorage
 from paramcli.sources.pickles.rebuild import BUILDERS, STORAGE_DTYPES, number, strided
 from paramcli.sources.pickles.safety import judge
-from paramcli.sources.pickles.storages import StorageTable
+from paramcli.sources.pickles.storages import StorageTable, key_text
 from paramcli.sources.pickles.trees import pick
 
 if TYPE_CHECKING:
@@ -127,23 +127,30 @@ class _Reader(StorageTable):
             dtype = STORAGE_DTYPES.get(cls.path)
             if dtype is None or type(key) not in (str, int):
                 raise SourceError("a storage of no known class", path=member.path)
-            length = member.read(stream.offset, 8)
-            typed = self.one(dtype, str(key), _counted(int.from_bytes(length, "little"), member))
+            length = int.from_bytes(member.read(stream.offset, 8), "little")
+            try:
+                name = key_text(key)
+            except ValueError as error:
+                raise SourceError(str(error), path=member.path) from None
+            typed = self.one(dtype, name, _counted(length, member))
             start = stream.offset + 8
             if start + typed.storage.nbytes > member.size:
                 raise SourceError("the file ends inside a storage", path=member.path)
-            self.places[str(key)] = Place(member.disk_path, member.start + start)
+            self.places[name] = Place(member.disk_path, member.start + start)
             stream.offset = start + typed.storage.nbytes
         if stream.offset < member.size:
-            self._read_views(stream.next())
+            try:
+                self._read_views(stream.next())
+            except ValueError as error:
+                raise SourceError(f"a view of a storage: {error}", path=member.path) from None
 
     def _read_views(self, views: object) -> None:
         for view in views if type(views) is list else ():
-            if type(view) is tuple and len(view) == 4 and str(view[1]) in self.by_key:
-                root = self.by_key[str(view[1])]
+            if type(view) is tuple and len(view) == 4 and key_text(view[1]) in self.by_key:
+                root = self.by_key[key_text(view[1])]
                 typed = root._replace(start=number(view[2]), numel=number(view[3]))
                 if typed.start + typed.numel <= root.numel:
-                    self._views[str(view[0])] = typed
+                    self._views[key_text(view[0])] = typed
 
     def read_tensors(self, member: File) -> None:
         """Read (key, storage, class), then rank, sizes, strides and offset of each tensor."""
@@ -159,8 +166,8 @@ class _Reader(StorageTable):
             found = numbers.unpack(member.read(stream.offset + 8, numbers.size))
             stream.offset += 8 + numbers.size
             try:
-                self._tensors[str(entry[0])] = strided(
-                    self._typed(str(entry[1])), found[-1], found[:rank], found[rank:-1]
+                self._tensors[key_text(entry[0])] = strided(
+                    self._typed(key_text(entry[1])), found[-1], found[:rank], found[rank:-1]
                 )
             except ValueError as error:
                 raise SourceError(str(error), path=member.path) from None
@@ -175,7 +182,8 @@ class _Reader(StorageTable):
         if type(identity) is tuple and identity:
             return identity[0]
         if type(identity) in (str, int):
-            found = self._tensors.get(str(identity)) or self._typed(str(identity))
+            name = key_text(identity)
+            found = self._tensors.get(name) or self._typed(name)
             if found is not None:
                 return found
         raise ValueError("a tensor that the file does not hold")

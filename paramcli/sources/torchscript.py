@@ -132,7 +132,14 @@ def open_old_script(archive: Archive, request: Request) -> Checkpoint:
         model = json.loads(archive.read(name))
         tensors = [_old_tensor(archive, folder, tensor) for tensor in model.get("tensors", [])]
         entries = tuple(_old_entries(model["mainModule"], tensors))
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
+    except (
+        ArithmeticError,
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        RecursionError,
+    ) as error:
         raise SourceError(f"damaged model.json: {error!r}", path=path) from None
 
     def locate(storage: Storage) -> Place | None:

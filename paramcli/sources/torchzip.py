@@ -34,13 +34,8 @@ _size: Callable[[Any], int] = attrgetter("size")
 def open_zip(file: File, request: Request) -> Checkpoint:
     """Open a zip archive: torch.save's own, TorchScript, or a zip of such files."""
     archive = Archive(file)
-    folders = {name.partition("/")[0] for name in archive.entries}
     if any(name.endswith("/data.pkl") or name == "data.pkl" for name in archive.entries):
-        if len(folders) != 1 or "data.pkl" in archive.entries:
-            raise SourceError(
-                "the archive has not the one top folder that torch.save gives it", path=file.path
-            )
-        folder = folders.pop()
+        folder = _folder(archive)
         if f"{folder}/constants.pkl" in archive.entries:
             from paramcli.sources.torchscript import open_script
 
@@ -51,6 +46,18 @@ def open_zip(file: File, request: Request) -> Checkpoint:
 
         return open_old_script(archive, request)
     return _open_bundle(archive, request)
+
+
+def _folder(archive: Archive) -> str:
+    """The one top folder of an archive of torch.save. Raises SourceError where it is not so."""
+    folders = {name.partition("/")[0] for name in archive.entries}
+    folder = folders.pop() if len(folders) == 1 else ""
+    if f"{folder}/data.pkl" not in archive.entries:
+        raise SourceError(
+            "the archive has not the one top folder that torch.save gives it",
+            path=archive.file.path,
+        )
+    return folder
 
 
 class _Entries(StorageTable):
@@ -155,10 +162,7 @@ def _open_bundle(archive: Archive, request: Request) -> Checkpoint:
                 hint="unzip it and open the file itself",
             )  # fmt: skip
         inner = Archive(archive.file.section(entry.offset, entry.size, name))
-        folders = {inside.partition("/")[0] for inside in inner.entries}
-        if len(folders) != 1:
-            raise _foreign(archive)
-        parts.append(TorchArchive(inner, folders.pop()))
+        parts.append(TorchArchive(inner, _folder(inner)))
         root, machine = parts[-1].run()
         machines.append(machine)
         pairs += [name.rpartition(".")[0], root]

@@ -29,7 +29,7 @@ def texts(shown: Shown) -> dict[str, str]:
     cells = {
         "Shape": shape_text(shown.info.shape),
         "Dtype": shown.info.dtype.name,
-        "Shared": shown.group or "",
+        "Shared": safe(shown.group or ""),
     }
     if shown.stats:
         cells |= {title: short(getattr(shown.stats, title.lower())) for title in NUMBERS}
@@ -63,7 +63,7 @@ def _arrange(tensors: Sequence[Shown], rows: Sequence[dict[str, str]], page: Pag
     columns = {
         title: max(len(title), *widths)
         for title in TITLES
-        if any(widths := [len(cells.get(title, "")) for cells in rows])
+        if any(widths := [page.cells(cells.get(title, "")) for cells in rows])
     }
     for title, most in (("Shape", page.width // 2), ("Flags", page.width // 3)):
         if title in columns:

@@ -37,7 +37,7 @@ def tsv(report: ShowReport | FileReport) -> Iterator[str]:
 
 def _row(shown: Shown) -> str:
     info = shown.info
-    cells = [safe(shown.name), described(info), info.kind, shown.group or ""]
+    cells = [safe(shown.name), described(info), info.kind, safe(shown.group or "")]
     return "\t".join(cells + [exact(number) for number in _numbers(shown.stats)]) + "\n"
 
 

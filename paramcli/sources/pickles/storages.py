@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from paramcli.checkpoint import DType
     from paramcli.sources.pickles.rebuild import Builder
 
-__all__ = ["StorageTable"]
+__all__ = ["StorageTable", "key_text"]
 
 _new = tuple.__new__
 
@@ -72,6 +72,15 @@ class StorageTable:
             raise ValueError("a persistent id that is not a storage's")
         _, cls, key, _, numel = identity
         dtype = STORAGE_DTYPES.get(cls.path) if type(cls) is Global else None
-        if dtype is None or type(key) not in (str, int):
+        if dtype is None:
             raise ValueError("a storage of no known class")
-        return self.one(dtype, str(key), number(numel))
+        return self.one(dtype, key_text(key), number(numel))
+
+
+def key_text(key: object) -> str:
+    """Return a storage's key as text: some writers give a memory address as number, some as text."""
+    if type(key) is int and key.bit_length() <= 64:
+        return str(key)
+    if type(key) is str:
+        return key
+    raise ValueError("a storage whose key is neither text nor an address")

@@ -139,7 +139,10 @@ def flatten(
     tensors: list[TensorInfo] = []
     values: list[tuple[str, object]] = []
     if type(root) is Dict and set(map(type, root.pairs[1::2])) == {TensorInfo}:
-        tensors = [_named(name, child) for name, child in _members(root)]  # type: ignore[arg-type]
+        tensors = [
+            child if child[0] == name else _named(name, child)  # type: ignore[arg-type, index, misc]
+            for name, child in _members(root)
+        ]
     else:
         for path, leaf in _leaves(root, file):
             if type(leaf) is TensorInfo:
@@ -182,7 +185,7 @@ def _leaves(root: object, file: str) -> Iterator[tuple[str, object]]:
 
 
 def _named(name: str, info: TensorInfo) -> TensorInfo:
-    return info if info[0] == name else _new(TensorInfo, (name, *info[1:]))
+    return _new(TensorInfo, (name, *info[1:]))
 
 
 def _distinct(tensors: list[TensorInfo]) -> list[TensorInfo]:

@@ -150,7 +150,7 @@ def test_cut_short(size: int, refused: Refuse) -> None:
     [
         {"storages": pickled(None)},
         {"storages": pickled(-1)},
-        {"storages": pickled(2) + member("storages")[5:]},
+        {"storages": pickled(3) + member("storages")[5:]},
         {"storages": pickled(1) + pickled((10, "cpu"))},
         {"storages": pickled(1) + pickled((10, "cpu", Name("os.system"))) + bytes(40)},
         {"storages": pickled(1) + pickled((None, "cpu", Name("torch.FloatStorage"))) + bytes(40)},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
@@ -140,27 +140,24 @@ def hostile() -> FileReport:
     return file(
         target="evil\n.pt", size=None, producer="\x1b[2Jtorch", key=None, groups=0, pickle=None,
         trees=(), metadata={"a|b`c": "word " * 1_000, "\u202e[bold]": "注意力" * 60, "": ""},
-        values=tuple((f"optimizer.param_groups.{n}.decoupled_weight_decay", "x") for n in range(55)),
+        values=tuple((f"optimizer.param_groups.{n}.weight_decay", "x") for n in range(55)),
         problems=tuple(f"layers.{n}.weight is\tmissing" for n in range(60)),
     )  # fmt: skip
 
 
-@pytest.fixture(scope="session")
-def make_shown() -> Callable[..., Shown]:
-    """Give `shown`."""
-    return shown
+class Make(NamedTuple):
+    """What tests make reports with."""
+
+    shown: Callable[..., Shown] = shown
+    stats: Callable[..., Stats] = stats
+    report: Callable[..., ShowReport] = report
+    file: Callable[..., FileReport] = file
 
 
 @pytest.fixture(scope="session")
-def make_stats() -> Callable[..., Stats]:
-    """Give `stats`."""
-    return stats
-
-
-@pytest.fixture(scope="session")
-def make_report() -> Callable[..., ShowReport]:
-    """Give `report`, in place of that of `list`."""
-    return report
+def make() -> Make:
+    """Give the makers."""
+    return Make()
 
 
 @pytest.fixture(scope="session")

@@ -16,11 +16,13 @@ from paramcli.render.show.terminal import draw
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from paramcli.verbs.show import FileReport, Shown, ShowReport, Stats
+    from paramcli.verbs.show import FileReport, ShowReport
+    from tests.unit.render.show.conftest import Make
 
 NAMES = ["plain", "broken", "card", "module", "complex", "bare", "empty", "file", "hostile"]
 text = st.text(st.characters(), max_size=60)
 number = st.none() | st.floats()
+screens = st.tuples(st.integers(10, 130), st.booleans())
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])
@@ -40,8 +42,8 @@ def test_screen(
 def test_folded_screen(shows: dict[str, ShowReport | FileReport]) -> None:
     """Where nothing may be cut, long names go on below themselves."""
     for name, lines in (
-        ("plain", ["transformer.encoder.", "layers.11.self_attn."]),
-        ("hostile", ["optimizer.", "param_groups.0.", "decoupled_weight_decay"]),
+        ("plain", ["transformer.encoder.layers.", "11.self_attn.in_proj_weight"]),
+        ("hostile", ["optimizer.param_groups.", "0.weight_decay"]),
     ):
         drawing = "".join(draw(shows[name], width=60, cut=False, heading="a\nheading"))
         assert drawing.startswith("a\\nheading\n")
@@ -72,9 +74,9 @@ def test_danger_is_red(shows: dict[str, ShowReport | FileReport]) -> None:
         assert "\x1b[31m" not in "".join(draw(shows[sound], width=120, color=True))
 
 
-def test_root_module(make_report: Callable[..., ShowReport]) -> None:
+def test_root_module(make: Make) -> None:
     """The module without a name has one here."""
-    assert "".join(draw(make_report(module=""), width=80)).startswith("(root)\n")
+    assert "".join(draw(make.report(module=""), width=80)).startswith("(root)\n")
 
 
 def test_overlong_texts(shows: dict[str, ShowReport | FileReport]) -> None:
@@ -96,46 +98,46 @@ def test_overlong_texts(shows: dict[str, ShowReport | FileReport]) -> None:
         lambda inner: st.tuples(inner, st.integers(0, 9)).map(lambda pair: [pair[0]] * pair[1]),
         max_leaves=4,
     ),
-    st.integers(10, 130),
-    st.booleans(),
+    screens,
 )
 def test_any_report_at_any_width(
-    make_shown: Callable[..., Shown],
-    make_stats: Callable[..., Stats],
-    make_report: Callable[..., ShowReport],
+    make: Make,
     tensors: list[tuple[str, list[int], float | None, int]],
     values: object,
-    width: int,
-    cut: bool,  # noqa: FBT001 - hypothesis draws it
+    screen: tuple[int, bool],
 ) -> None:
     """No line is wider than the screen, and every character can be printed."""
-    report = make_report(
+    report = make.report(
         *(
-            make_shown(
+            make.shown(
                 name, tuple(shape), values=values, facts={name: name}, group=name or None,
-                stats=make_stats(mean=(mean or 0.0, 0.0), min=mean, nan=count, positive_inf=count,
+                stats=make.stats(mean=(mean or 0.0, 0.0), min=mean, nan=count, positive_inf=count,
                                  method=name, error=1 / 3, histogram=shape),
             )
             for name, shape, mean, count in tensors
         ),
         note=tensors[0][0], module=tensors[0][0],
     )  # fmt: skip
-    assert_fits("".join(draw(report, width=width, cut=cut)), width)
+    assert_fits("".join(draw(report, width=screen[0], cut=screen[1])), screen[0])
 
 
-@given(st.lists(st.tuples(text, text), min_size=1, max_size=4), st.integers(10, 130), st.booleans())
+@given(st.lists(st.tuples(text, text), min_size=1, max_size=4), screens)
 def test_any_file_at_any_width(
-    shows: dict[str, ShowReport | FileReport],
+    make: Make,
     pairs: list[tuple[str, str]],
-    width: int,
-    cut: bool,  # noqa: FBT001 - hypothesis draws it
+    screen: tuple[int, bool],
 ) -> None:
     """The same for what stands in a file."""
     [[name, value], *_] = pairs
-    report = shows["file"]._replace(
-        target=name, key=name, producer=value, problems=(value,), metadata=dict(pairs), values=pairs
+    report = make.file(
+        target=name,
+        key=name,
+        producer=value,
+        problems=(value,),
+        metadata=dict(pairs),
+        values=tuple(pairs),
     )
-    assert_fits("".join(draw(report, width=width, cut=cut)), width)
+    assert_fits("".join(draw(report, width=screen[0], cut=screen[1])), screen[0])
 
 
 def assert_fits(drawing: str, width: int) -> None:
@@ -145,11 +147,9 @@ def assert_fits(drawing: str, width: int) -> None:
 
 
 def test_nothing_not_finite_is_told_twice(
-    make_shown: Callable[..., Shown],
-    make_stats: Callable[..., Stats],
-    make_report: Callable[..., ShowReport],
+    make: Make,
 ) -> None:
     """A scalar that is NaN has no index to tell."""
-    stats = make_stats(mean=math.nan, nan=1)
-    report = make_report(make_shown("loss", stats=stats, first_bad=()))
+    stats = make.stats(mean=math.nan, nan=1)
+    report = make.report(make.shown("loss", stats=stats, first_bad=()))
     assert "Not finite   1 NaN\n" in "".join(draw(report, width=80))
