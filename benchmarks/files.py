@@ -121,7 +121,7 @@ def _save_sharded(state: OrderedDict[str, Tensor], folder: str) -> None:
 
 
 def _save_values(dtype: str, paths: dict[str, str]) -> None:
-    """Write safetensors piece by piece, then a zip of the same bytes, mapped: no memory to speak of.
+    """Write safetensors piece by piece, then a zip of the same bytes, mapped and not copied.
 
     Weights are as they are after training: normal around 0, around 1 those of norms.
     """

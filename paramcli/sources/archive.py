@@ -105,6 +105,8 @@ def _entries(file: File) -> dict[str, Entry]:  # noqa: C901 - one loop over what
             full, stored, offset = _zip64(file, extra, full, stored, offset)
         at = offset - base
         if at < 0 or at + 30 + name_size > len(content):
+            if offset + 30 + name_size > start:
+                raise _damaged(file, "an entry lies outside the file", offset)
             at = window.reach(offset, 30 + name_size)
             content, base = window.content, window.base
         mark, local_same, sizes, local_name_size, local_extra_size = _LOCAL(content, at)

@@ -121,8 +121,10 @@ def _offsets(file: File, keys: object, table: StorageTable, start: int) -> dict[
 
     Raises SourceError where the keys are not those of the object, or a length is another one.
     """
+    if type(keys) is not list:
+        raise SourceError("the list of storages is no list", path=file.path, offset=start)
     try:
-        names = [key_text(key) for key in keys] if type(keys) is list else [key_text(keys)]
+        names = [key_text(key) for key in keys]
     except ValueError as error:
         raise SourceError(f"the list of storages: {error}", path=file.path, offset=start) from None
     if len(set(names)) != len(names) or set(names) != table.by_key.keys():

@@ -168,6 +168,10 @@ def _any(text: str, path: str) -> tuple[list[TensorInfo], dict[str, str]]:
     if sum(name == "__metadata__" for name, _ in header) > 1:
         raise SourceError("the header has its metadata twice", path=path)
     for name, value in header:
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise SourceError(f"the name {name!r} is no text", path=path) from None
         if name == "__metadata__":
             metadata = _metadata(value, path)
         else:
@@ -275,12 +279,10 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-def _unsigned(digits: str) -> int:
-    if digits.startswith("-"):  # "-0" too, as for the reference reader
-        raise ValueError(f"{digits[:20]} is negative")
-    return int(digits)
+def _number(digits: str) -> int:
+    return int(digits) if digits != "-0" else -1  # no size for the reference reader either
 
 
 _DECODER = json.JSONDecoder(
-    object_pairs_hook=_Pairs, parse_int=_unsigned, parse_constant=_no_constant
+    object_pairs_hook=_Pairs, parse_int=_number, parse_constant=_no_constant
 )

@@ -78,7 +78,7 @@ class StorageTable:
 
 
 def key_text(key: object) -> str:
-    """Return a storage's key as text: some writers give a memory address as number, some as text."""
+    """Return a storage's key as text: a memory address may be written as number or as text."""
     if type(key) is int and key.bit_length() <= 64:
         return str(key)
     if type(key) is str:
