@@ -44,7 +44,7 @@ _NUMBER = r"(?:0|[1-9][0-9]{0,18})"
 _ENTRY = re.compile(
     r'"([^"\\\x00-\x1f]*)":\{"dtype":"([A-Z0-9_]+)","shape":\[((?:'
     + _NUMBER + r"(?:," + _NUMBER + r")*)?)\],"
-    r'"data_offsets":\[(' + _NUMBER + r"),(" + _NUMBER + r")\]\}[,}]"
+    r'"data_offsets":\[(' + _NUMBER + r"),(" + _NUMBER + r")\]\}(?:,|\}[ \t\n\r]*\Z)"
 ).match  # fmt: skip
 
 
@@ -148,7 +148,7 @@ def _usual(text: str, path: str) -> tuple[list[TensorInfo], dict[str, str]] | No
         add(new(TensorInfo, (name, dtype, shape, stride, 0, storage, "tensor", "strided", (), ())))
         pos = match.end()
         match = _ENTRY(text, pos)
-    if text[pos - 1] != "}" or text[pos:].strip(" \t\n\r"):
+    if pos < len(text) or text.endswith(","):
         return None
     return (entries, metadata) if "__metadata__" not in {info.name for info in entries} else None
 
