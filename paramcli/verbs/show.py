@@ -13,7 +13,7 @@ from paramcli.verbs.survey import survey
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from paramcli.checkpoint import Checkpoint, Pickle, TensorInfo, Tree
+    from paramcli.checkpoint import Checkpoint, Group, Pickle, TensorInfo, Tree
     from paramcli.numeric.moments import Moments
     from paramcli.numeric.summary import Summary
     from paramcli.verbs.survey import Totals
@@ -128,7 +128,7 @@ def show_tensors(  # noqa: PLR0913 - what to show, each apart
         from paramcli.numeric.summary import measurable
         from paramcli.numeric.values import nested, sliced
     prefix = len(module) + 1 if module else 0
-    groups = {name: group.id for group in checkpoint.groups() for name in group.names}
+    groups = {name: group for group in checkpoint.groups() for name in group.names}
     found = _statistics(checkpoint, picked, device, progress) if statistics else {}
     shown = []
     for info in picked:
@@ -138,11 +138,11 @@ def show_tensors(  # noqa: PLR0913 - what to show, each apart
             Shown(
                 name=info.name[prefix:],
                 info=info,
-                group=groups.get(info.name),
+                group=groups[info.name].id if info.name in groups else None,
                 stats=found.get(info.name),
                 values=nested(checkpoint, view) if wanted else None,
                 sliced=view.shape if wanted else None,
-                facts=_facts(info),
+                facts=_facts(info, groups.get(info.name)),
                 first_bad=None,
             )
         )
@@ -280,8 +280,12 @@ def _complex(real: Moments, imaginary: Moments) -> tuple[Finite, float]:
     return Finite(mean, spread, None, None), math.hypot(real.l2, imaginary.l2)
 
 
-def _facts(info: TensorInfo) -> dict[str, str]:
+def _facts(info: TensorInfo, group: Group | None) -> dict[str, str]:
     facts = dict(info.facts)
+    if group is not None:
+        facts["shared_with"] = ", ".join(name for name in group.names if name != info.name)
+    if info.layout == "quantized":
+        facts["values"] = "the integers that are stored"
     if info.layout != "strided":
         facts["layout"] = info.layout
     for part in info.parts:

@@ -84,7 +84,7 @@ def _measured(shown: Shown, stats: Stats, room: int) -> Iterator[Fact]:
     for title in ("Mean", "Std", "Min", "Max", "L2"):
         value = getattr(stats, title.lower())
         if value is not None:
-            text = short(value, _DIGITS)
+            text = f"{value:,}" if isinstance(value, int) else short(value, _DIGITS)
             if (other := of_finite.get(title.lower())) is not None:
                 text += f" ({short(other, _DIGITS)} of the finite ones)"
             yield Fact(title, text, "" if finite(value) else DANGER)

@@ -146,10 +146,16 @@ def assert_fits(drawing: str, width: int) -> None:
         assert cell_len(line) <= max(width, 20)
 
 
-def test_nothing_not_finite_is_told_twice(
-    make: Make,
-) -> None:
+def test_not_finite_scalar(make: Make) -> None:
     """A scalar that is NaN has no index to tell."""
     stats = make.stats(mean=math.nan, nan=1)
     report = make.report(make.shown("loss", stats=stats, first_bad=()))
     assert "Not finite   1 NaN\n" in "".join(draw(report, width=80))
+
+
+def test_integers_are_whole(make: Make) -> None:
+    """One tensor has room for all digits of its least and greatest integer."""
+    stats = make.stats(min=-(2**63), max=123_456_789)
+    drawing = "".join(draw(make.report(make.shown("step", stats=stats)), width=80))
+    assert "Min          -9,223,372,036,854,775,808\n" in drawing
+    assert "Max          123,456,789\n" in drawing
