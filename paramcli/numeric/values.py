@@ -102,7 +102,7 @@ def _decoded(raw: NDArray[np.uint8], info: TensorInfo, order: str) -> NDArray[np
     codes = _unpacked(raw, name, order)
     if info.dtype.bits == 8 and CODED[name] < 8:
         shape = (*shape[:-1], shape[-1] * (8 // CODED[name])) if shape else (8 // CODED[name],)
-    numbers = values(name)[codes][: math.prod(shape)].reshape(shape)
+    numbers: NDArray[np.generic] = values(name)[codes][: math.prod(shape)].reshape(shape)
     return numbers.astype(np.int64) if "int" in name else numbers
 
 

@@ -283,7 +283,7 @@ def _complex(real: Moments, imaginary: Moments) -> tuple[Finite, float]:
 def _facts(info: TensorInfo, group: Group | None) -> dict[str, str]:
     facts = dict(info.facts)
     if group is not None:
-        facts["shared_with"] = ", ".join(name for name in group.names if name != info.name)
+        facts["shared with"] = ", ".join(name for name in group.names if name != info.name)
     if info.layout == "quantized":
         facts["values"] = "the integers that are stored"
     if info.layout != "strided":
