@@ -60,7 +60,8 @@ LATER = Measure(lambda run: run.first_byte, _milliseconds_more, "+.0f", " ms")
 class Case:
     """Ours beside theirs; `limit` in the measure's unit, `peak` (of ours) in MiB.
 
-    `same_answer` where both list the same tensors; `slow` where a quick run skips the case.
+    `same` says what both must agree in, "names" or "numbers", if anything; `slow` where a quick run
+    skips the case, `long` where it is run less often.
     """
 
     name: str
@@ -71,15 +72,16 @@ class Case:
     measure: Measure
     limit: float | None = None
     peak: int | None = None
-    same_answer: bool = False
+    same: str = ""
     slow: bool = False
+    long: bool = False
 
 
 def timed(case: Case, times: int) -> tuple[str, ...]:
     """Check the answers where both sides give one, then time both; one cell for each heading."""
-    if case.same_answer:
+    if case.same:
         _check(case)
-    pairs = in_turn(case.ours, case.theirs, times)
+    pairs = in_turn(case.ours, case.theirs, times, warm=bool(case.same))
     measure = case.measure
     ratios = [measure.compare(measure.value(a), measure.value(b)) for a, b in pairs]
     middle = statistics.median(ratios)
@@ -101,7 +103,8 @@ def _check(case: Case) -> None:
         for path, command in zip(paths, (case.ours, case.theirs), strict=True):
             with open(path, "wb") as output:
                 once(command, keep=output)
-        checked = subprocess.run([sys.executable, "-m", "benchmarks.answers", *paths], check=False)
+        check = [sys.executable, "-m", "benchmarks.answers", case.same, *paths]
+        checked = subprocess.run(check, check=False)
     if checked.returncode:
         sys.exit(f"{case.name}, {case.of}, beside {case.beside}: the answers differ")
 

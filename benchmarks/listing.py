@@ -13,12 +13,12 @@ from benchmarks.timing import Command
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["BENCHMARKS"]
+__all__ = ["BENCHMARKS", "PARAMCLI"]
 
 _SCRIPT = os.path.join(os.path.dirname(sys.executable), "paramcli")
-_PARAMCLI = (_SCRIPT,) if os.path.exists(_SCRIPT) else (sys.executable, "-m", "paramcli")
+PARAMCLI = (_SCRIPT,) if os.path.exists(_SCRIPT) else (sys.executable, "-m", "paramcli")
 
-_NOTHING = Command((*_PARAMCLI, "--version"))
+_NOTHING = Command((*PARAMCLI, "--version"))
 _IMPORTS = Command((sys.executable, "-c", "import typer, rich"))
 
 # What a user would write. The loops over safetensors read no values either.
@@ -40,11 +40,11 @@ for path in sys.argv[1:]:
 
 
 def _list(path: str) -> Command:
-    return Command((*_PARAMCLI, "list", path))
+    return Command((*PARAMCLI, "list", path))
 
 
 def _table(path: str) -> Command:
-    return Command((*_PARAMCLI, "list", path, "--format", "table"), terminal=True)
+    return Command((*PARAMCLI, "list", path, "--format", "table"), terminal=True)
 
 
 def _user_script(form: str, path: str) -> Command:
@@ -112,7 +112,7 @@ def scripts(folder: str) -> Iterator[Case]:
             theirs=_user_script(form, path),
             measure=FASTER,
             limit=limit,
-            same_answer=True,
+            same="names",
             slow=count == 100_000,
         )
     for count in (1_000, 100_000):
@@ -125,7 +125,7 @@ def scripts(folder: str) -> Iterator[Case]:
             ours=_list(path),
             theirs=Command((sys.executable, "-c", code, path)),
             measure=FASTER,
-            same_answer=True,
+            same="names",
         )
 
 
@@ -145,7 +145,7 @@ def screen(folder: str) -> Iterator[Case]:
             theirs=_list(path),
             measure=measure,
             limit=limit,
-            same_answer=True,
+            same="names",
         )
 
 

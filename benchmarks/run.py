@@ -8,7 +8,7 @@ import sys
 import tempfile
 from typing import TYPE_CHECKING
 
-from benchmarks import listing
+from benchmarks import listing, showing
 from benchmarks.compare import HEADINGS, timed
 from benchmarks.timing import machine, own_peak
 
@@ -17,18 +17,22 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-_BENCHMARKS = listing.BENCHMARKS
+_BENCHMARKS = listing.BENCHMARKS | showing.BENCHMARKS
+_QUICK = "3 runs, 1 of scripts over 4 GiB; no torch on 100,000 tensors"
 _NOTES = """\
-Seconds are medians of {times} runs in turn after one to warm up; MiB the highest peak. The median,
-min and max are those of the pairs: ours/theirs, or theirs/ours (x), or ours - theirs (ms).
-No peak below {peak:.0f} MiB, this program's own, can be seen."""
+Seconds are medians of {times} runs in turn ({long} in show.scripts) after one to warm up; MiB the
+highest peak, of the largest process where several work. The median, min and max are those of the
+pairs: ours/theirs, or theirs/ours (x), or ours - theirs (ms).
+No peak below {peak:.0f} MiB, this program's own, can be seen.
+summarize: a script that asks paramcli's function of that name for moments alone, since `show` has
+no option that leaves out just percentiles and histogram."""
 
 
 def main() -> None:
     """Run the benchmarks asked for, all by default, and print one table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.run")
     parser.add_argument("names", metavar="NAME", nargs="*", help=", ".join(_BENCHMARKS))
-    parser.add_argument("--quick", action="store_true", help="3 runs; no torch on 100,000 tensors")
+    parser.add_argument("--quick", action="store_true", help=_QUICK)
     kept = os.path.join(tempfile.gettempdir(), "paramcli-benchmarks")
     parser.add_argument("--dir", default=kept, help="where the files are kept (%(default)s)")
     options = parser.parse_args()
@@ -36,16 +40,16 @@ def main() -> None:
         parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
 
     print(machine())
-    times = 3 if options.quick else 9
+    times, long = (3, 1) if options.quick else (9, 3)
     rows: list[Sequence[str]] = [HEADINGS]
     for name in options.names or _BENCHMARKS:
         for case in _BENCHMARKS[name](os.path.abspath(options.dir)):
             if case.slow and options.quick:
                 continue
             print(f"{case.name}: {case.of}, beside {case.beside}", file=sys.stderr)
-            rows.append(timed(case, times))
+            rows.append(timed(case, long if case.long else times))
     print("", *_table(rows), "", sep="\n")
-    print(_NOTES.format(times=times, peak=own_peak() / (1 << 20)))
+    print(_NOTES.format(times=times, long=long, peak=own_peak() / (1 << 20)))
 
 
 def _table(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -83,10 +83,11 @@ def _read(descriptor: int) -> bytes:
         return b""
 
 
-def in_turn(ours: Command, theirs: Command, times: int) -> list[tuple[Run, Run]]:
-    """Run both once to warm the caches of the disk and of byte code, then in turn."""
-    once(ours)
-    once(theirs)
+def in_turn(ours: Command, theirs: Command, times: int, *, warm: bool) -> list[tuple[Run, Run]]:
+    """Run both in turn, once before if the caches of the disk and of byte code are not `warm`."""
+    if not warm:
+        once(ours)
+        once(theirs)
     return [(once(ours), once(theirs)) for _ in range(times)]
 
 

@@ -176,7 +176,9 @@ def stored_bytes(checkpoint: Checkpoint) -> Iterator[tuple[TensorInfo, bytes]]:
             assert place is not None, info
             with open(place.file, "rb") as file:
                 file.seek(place.offset)
-                yield info, file.read(info.storage.nbytes)
+                content = file.read(info.storage.nbytes)
+            assert content == checkpoint.read(info.storage)
+            yield info, content
 
 
 def raw_bytes(tensor: Tensor) -> bytes:

@@ -40,6 +40,8 @@ def introduce(checkpoint: Checkpoint) -> None:
         say(f"note: {note}")
     if checkpoint.pickle is not None:
         say(f"note: {checkpoint.pickle.summary()}")
+    if not checkpoint.entries:
+        say("note: it holds no tensors")
 
 
 def chosen(form: Format | None) -> Format:

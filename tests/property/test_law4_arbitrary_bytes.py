@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 import zipfile
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -68,6 +69,8 @@ def assert_sound(checkpoint: Checkpoint) -> None:
             place = checkpoint.locate(view.storage)
             if place is not None:
                 assert place.offset + view.storage.nbytes <= Path(place.file).stat().st_size
+            with suppress(SourceError):
+                assert len(checkpoint.read(view.storage)) == view.storage.nbytes
     if checkpoint.pickle is not None:
         assert "\n" not in checkpoint.pickle.summary()
 
@@ -481,7 +484,7 @@ def test_hostile_pickles_do_nothing(carrier: str, tmp_path: Path) -> None:
         for number, payload in enumerate(HOSTILE.values())
     ]
     for target, events in watched(targets, cwd=tmp_path).items():
-        assert events == [["open", target]]
+        assert {tuple(event) for event in events} == {("open", target)}
     assert not (tmp_path / MARK).exists()
 
 
@@ -494,7 +497,7 @@ def test_hostile_distributed_checkpoint_does_nothing(tmp_path: Path) -> None:
         (tmp_path / str(number) / ".metadata").write_bytes(content)
     targets = [str(tmp_path / str(number)) for number in range(len(HOSTILE))]
     for target, events in watched(targets, cwd=tmp_path).items():
-        assert events == [["open", f"{target}/.metadata"]]
+        assert {tuple(event) for event in events} == {("open", f"{target}/.metadata")}
     assert not (tmp_path / MARK).exists()
 
 

@@ -35,6 +35,7 @@ __all__ = ["Machine"]
 
 MAX_OPERATIONS = 20_000_000
 MAX_CONTAINERS = 2_000_000
+MAX_MARKS = 500_000
 MAX_LINE = 1 << 16
 """Longest text line of protocol 0, and the bytes kept in reach where a stream is read in pieces."""
 
@@ -150,6 +151,8 @@ class Machine:
                     self.foreign.add(op)
             elif op == 0x28:  # MARK
                 outer.append(stack)
+                if len(outer) > MAX_MARKS:
+                    raise ValueError(f"more than {MAX_MARKS:,} open marks")
                 stack = self.stack = []
                 pos += 1
             elif op in MARKED:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -62,6 +63,9 @@ def made(dtype: str, count: int, seed: int = 0) -> Tensor:
         numbers = _floats(rng, count * (2 if dtype in COMPLEX else 1), np.dtype(part))
         return torch.from_numpy(numbers).view(getattr(torch, dtype))
     width = DTYPES[dtype].bits // 8
+    if dtype in QUANTIZED:
+        kind = np.dtype({"qint8": "i1", "quint8": "u1", "qint32": "i4"}[dtype])
+        return quantized(np.frombuffer(rng.bytes(count * width), kind).copy())
     raw = rng.integers(0, 256, count * width, dtype=np.uint8)
     if dtype == "bool":
         raw &= 1
@@ -78,6 +82,15 @@ def _floats(rng: np.random.Generator, count: int, dtype: np.dtype[Any]) -> Numbe
     for value in (0.0, -0.0, math.nan, math.inf, -math.inf, 3.5, small, -7 * small):
         numbers[rng.random(count) < 0.01] = value
     return numbers
+
+
+def quantized(integers: Numbers, scale: float = 0.5, zero_point: int = 3) -> Tensor:
+    """Make a quantized tensor that stores these int8, uint8 or int32."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch means to give these types up
+        return torch._make_per_tensor_quantized_tensor(
+            torch.from_numpy(integers), scale, zero_point
+        )
 
 
 def numbers_of(tensor: Tensor) -> Numbers:
@@ -188,7 +201,7 @@ def expected(numbers: Numbers) -> Expected:
 
 def _of_floats(numbers: list[float]) -> tuple[float, float, float]:
     n, largest = len(numbers), max(map(abs, numbers))
-    scale = 2.0 ** math.frexp(largest)[1] if largest else 1.0
+    scale = 2.0 ** (math.frexp(largest)[1] - 1) if largest else 1.0
     scaled = [x / scale for x in numbers]
     mean = math.fsum(scaled) / n
     off = math.fsum(x - mean for x in scaled)

@@ -10,6 +10,7 @@ import torch
 
 from paramcli.checkpoint import DTYPES
 from paramcli.numeric.codes import CODED, COMPLEX, WIDE, values
+from tests.unit.numeric.reference import quantized
 
 TORCH_KNOWS = sorted(
     name for name, bits in CODED.items()
@@ -51,7 +52,7 @@ def test_quantized_integers_are_what_is_stored(name: str) -> None:
     codes = np.arange(256, dtype=np.uint8)
     stored = codes.view(np.int8) if name == "qint8" else codes
     np.testing.assert_array_equal(values(name), stored)
-    tensor = torch._make_per_tensor_quantized_tensor(torch.from_numpy(stored.copy()), 0.5, 3)
+    tensor = quantized(stored.copy())
     assert str(tensor.dtype) == f"torch.{name}"
     np.testing.assert_array_equal(values(name), tensor.int_repr().numpy())
 

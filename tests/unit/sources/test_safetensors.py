@@ -153,6 +153,10 @@ def _is_json(text: str) -> bool:
 @example(made=(header(("__metadata__", None)), 0))
 @example(made=(header(("__metadata__", {"a": None})), 0))
 @example(made=(header(("__metadata__", [])), 0))
+@example(made=('{"__metadata__":{"\\ud800":"x"}}', 0))
+@example(made=('{"__metadata__":{"x":"\\udc00"}}', 0))
+@example(made=('{"__metadata__":{"x":"\\udc00"},' + ONE[1:].replace(" ", ""), 1))
+@example(made=(ONE.replace('{"dtype"', '{"x":"\\ud800","dtype"'), 1))
 def test_agrees_with_the_reference_reader(made: tuple[str, int], path: Path) -> None:
     """What either accepts, both list the same."""
     text, size = made
@@ -292,7 +296,7 @@ def test_storages_are_found_in_the_file(opened: Open) -> None:
         assert place is not None
         with open(place.file, "rb") as file:
             file.seek(place.offset)
-            assert file.read(1) == expected
+            assert file.read(1) == expected == checkpoint.read(checkpoint[name].storage)
 
 
 @pytest.mark.parametrize("spaces", ["", " "])
