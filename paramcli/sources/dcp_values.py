@@ -68,13 +68,24 @@ class ChunkTable:
             if (
                 type(piece) is not TensorInfo
                 or (piece.dtype, piece.shape) != (info.dtype, chunk.sizes)
-                or not piece.contiguous
+                or piece.layout != "strided"
             ):
                 raise SourceError(
                     f"a chunk of {info.name!r} is not the tensor that .metadata says", path=path
                 )
             start, end = piece.extent
-            return archive.read(str(piece.storage.key))[start:end]
+            content = archive.read(str(piece.storage.key))[start:end]
+            return content if piece.contiguous else _row_major(content, piece)
+
+
+def _row_major(content: bytes, piece: TensorInfo) -> bytes:
+    """Lay the elements of a view one after another, without NumPy, which `list` does without."""
+    width = piece.dtype.bits // 8
+    rows = []
+    for index in product(*map(range, piece.shape)):
+        at = width * sum(i * step for i, step in zip(index, piece.stride, strict=True))
+        rows.append(content[at : at + width])
+    return b"".join(rows)
 
 
 def _runs(chunk: Chunk, shape: Sequence[int]) -> Iterator[tuple[int, int, int]]:

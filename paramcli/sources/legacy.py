@@ -127,15 +127,16 @@ def _offsets(file: File, keys: object, table: StorageTable, start: int) -> dict[
         names = [key_text(key) for key in keys]
     except ValueError as error:
         raise SourceError(f"the list of storages: {error}", path=file.path, offset=start) from None
-    if len(set(names)) != len(names) or set(names) != table.by_key.keys():
+    if len(set(names)) != len(names) or set(names) != table.known().keys():
         raise SourceError(
             "the list of storages is not that of the tensors", path=file.path, offset=start
         )
     offsets: dict[str, int] = {}
+    known = table.known()
     window = HeaderWindow(file, (file.size - start) // max(len(names), 1), 8)
     pos = start
     for name in names:
-        typed = table.by_key[name]
+        typed = known[name]
         at = window.reach(pos, 8)
         numel = int.from_bytes(window.content[at : at + 8], "little", signed=True)
         if numel != typed.numel:

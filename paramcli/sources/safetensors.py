@@ -168,10 +168,7 @@ def _any(text: str, path: str) -> tuple[list[TensorInfo], dict[str, str]]:
     if sum(name == "__metadata__" for name, _ in header) > 1:
         raise SourceError("the header has its metadata twice", path=path)
     for name, value in header:
-        try:
-            name.encode()
-        except UnicodeEncodeError:
-            raise SourceError(f"the name {name!r} is no text", path=path) from None
+        _check_text(name, path)
         if name == "__metadata__":
             metadata = _metadata(value, path)
         else:
@@ -259,16 +256,22 @@ def _check(entries: list[TensorInfo], file: File, data_start: int) -> None:
 def _metadata(value: object, path: str) -> dict[str, str]:
     if value is None:
         return {}
-    found = (
-        {name: text for name, text in value if type(text) is str}
-        if isinstance(value, _Pairs)
-        else {}
-    )
     if not isinstance(value, _Pairs) or len({name for name, _ in value}) < len(value):
         raise SourceError("the metadata is no object, or has a key twice", path=path)
+    found = {name: text for name, text in value if type(text) is str}
     if len(found) < len(value):
         raise SourceError("the metadata does not map text to text", path=path)
+    for text in (*found, *found.values()):
+        _check_text(text, path)
     return found
+
+
+def _check_text(text: str, path: str) -> None:
+    """Refuse what JSON can say and UTF-8 cannot: one half of a character."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise SourceError(f"{text!r} is no text", path=path) from None
 
 
 def _wrong_size(name: str, path: str) -> SourceError:

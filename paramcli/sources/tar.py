@@ -146,8 +146,8 @@ class _Reader(StorageTable):
 
     def _read_views(self, views: object) -> None:
         for view in views if type(views) is list else ():
-            if type(view) is tuple and len(view) == 4 and key_text(view[1]) in self.by_key:
-                root = self.by_key[key_text(view[1])]
+            if type(view) is tuple and len(view) == 4 and key_text(view[1]) in self.known():
+                root = self.known()[key_text(view[1])]
                 typed = root._replace(start=number(view[2]), numel=number(view[3]))
                 if typed.start + typed.numel <= root.numel:
                     self._views[key_text(view[0])] = typed
@@ -173,7 +173,7 @@ class _Reader(StorageTable):
                 raise SourceError(str(error), path=member.path) from None
 
     def _typed(self, key: str) -> object:
-        return self._views.get(key) or self.by_key.get(key)
+        return self._views.get(key) or self.known().get(key)
 
     def persistent(self, identity: object) -> object:
         """Answer a number with its tensor or storage; a tuple names a module's class first."""

@@ -67,8 +67,8 @@ class _Entries(StorageTable):
         super().__init__(archive.file.path, prefix)
         self._entries = archive.entries
 
-    def holds(self, keys: Sequence[str], sizes: Sequence[int]) -> bool:
-        found = list(map(self._entries.get, keys))
+    def holds(self, names: Sequence[str], sizes: Sequence[int]) -> bool:
+        found = list(map(self._entries.get, names))
         return None not in found and all(map(le, sizes, map(_size, found)))
 
 

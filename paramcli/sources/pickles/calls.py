@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import re
 from array import array
-from bisect import bisect_right
 from itertools import accumulate, chain, repeat, takewhile
 from operator import le
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -23,12 +22,9 @@ from paramcli.sources.pickles.rebuild import MAX_RANK, STORAGE_DTYPES, span
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from paramcli.checkpoint import DType
-    from paramcli.sources.pickles.nodes import TypedStorage
+    from paramcli.checkpoint import DType, Storage
 
-    Storages = Callable[
-        [Sequence[DType], Sequence[str], Sequence[int]], Sequence[TypedStorage] | None
-    ]
+    Storages = Callable[[Sequence[DType], Sequence[str], Sequence[int]], Sequence[Storage] | None]
 
 __all__ = ["REBUILD", "Run", "TensorCalls"]
 
@@ -57,33 +53,37 @@ class _Unusual(Exception):  # noqa: N818 - a signal, never an error
 
 
 class Run(NamedTuple):
-    """Names and tensors, the position after them, and the memo slots from `starts[i]` to `end`.
+    """Names and tensors, the position after them, and the memo slots from `start` to `end`.
 
-    An item's slots begin with those of its name and its key, and end with that of its tensor.
+    An item's slots begin with those of its name and its key, and end with that of its tensor;
+    `sizes` and `strides` are empty bytes where that tuple took no slot.
     """
 
     names: list[str]
     keys: list[str]
     tensors: list[TensorInfo]
     position: int
-    starts: list[int]
+    start: int
     end: int
+    sizes: Sequence[bytes]
+    strides: Sequence[bytes]
 
     @property
     def items(self) -> list[object]:
         """Names and tensors in turn, as SETITEMS takes them."""
         return list(chain.from_iterable(zip(self.names, self.tensors, strict=True)))
 
-    def fetch(self, slot: int) -> object:
-        """Return what a memo slot holds, None where it was passed over."""
-        index = bisect_right(self.starts, slot) - 1
-        after = self.starts[index + 1] if index + 1 < len(self.starts) else self.end
-        columns: dict[int, Sequence[object]] = {
-            self.starts[index]: self.names,
-            self.starts[index] + 1: self.keys,
-            after - 1: self.tensors,
-        }
-        return columns[slot][index] if slot in columns else None
+    def memo(self) -> dict[int, object]:
+        """What the slots hold, without those that were passed over."""
+        slots: dict[int, object] = {}
+        first = self.start
+        for name, key, tensor, size, stride in zip(
+            self.names, self.keys, self.tensors, self.sizes, self.strides, strict=True
+        ):
+            last = first + 5 + bool(size) + bool(stride)
+            slots[first], slots[first + 1], slots[last] = name, key, tensor
+            first = last + 1
+        return slots
 
 
 class _View(NamedTuple):
@@ -152,20 +152,17 @@ class TensorCalls:
         offsets, shapes, steps, ends = self._seen(views, strides)
         if not all(map(le, ends, numels)):
             raise _Unusual
-        typed = self._storages(dtypes, keys, numels)
-        if typed is None:
+        storages = self._storages(dtypes, keys, numels)
+        if storages is None:
             raise _Unusual
-        storages = next(zip(*typed, strict=True))
         fields = zip(
             names, dtypes, shapes, steps, offsets, storages,
             repeat("tensor"), repeat("strided"), repeat(()), repeat(()), strict=False,
         )  # fmt: skip
         tensors = list(map(tuple.__new__, repeat(TensorInfo), fields))
-        widths = (
-            6 + bool(size) + bool(stride) for size, stride in zip(at_size, at_stride, strict=True)
-        )
-        *starts, end = accumulate(widths, initial=fresh)
-        return Run(names, keys, tensors, pos + sum(map(len, whole)), starts, end)
+        end = fresh + len(written) // 4
+        position = pos + sum(map(len, whole))
+        return Run(names, keys, tensors, position, fresh, end, at_size, at_stride)
 
     def _seen(self, views: Sequence[bytes], strides: Sequence[bytes]) -> tuple[Sequence[Any], ...]:
         """Read offsets, shapes and strides; a model has few different ones."""

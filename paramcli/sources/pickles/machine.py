@@ -146,7 +146,7 @@ class Machine:
                         raise _Skipped
             elif op in GETS:
                 slot, pos = GETS[op](data, pos + 1, 0)
-                stack.append(memo[slot] if slot in memo else _fetch(runs, slot))
+                stack.append(memo[slot] if slot in memo else _fetch(runs, slot, memo))
                 if op not in WEIGHTS_ONLY:
                     self.foreign.add(op)
             elif op == 0x28:  # MARK
@@ -247,12 +247,14 @@ def _fills_dict(outer: list[list[object]]) -> bool:
     return bool(outer and outer[-1]) and type(outer[-1][-1]) is Dict
 
 
-def _fetch(runs: list[Run], slot: int) -> object:
-    """Return what a run of calls would have put in a memo slot."""
+def _fetch(runs: list[Run], slot: int, memo: dict[int, object]) -> object:
+    """Return what a run would have put in a memo slot; then the memo has all of that run."""
     for run in runs:
-        if run.starts[0] <= slot < run.end:
-            value = run.fetch(slot)
-            if value is None:
+        if run.start <= slot < run.end:
+            found = run.memo()
+            if slot not in found:
                 raise _Skipped
-            return value
+            for at, value in found.items():
+                memo.setdefault(at, value)  # what was written there since stays
+            return found[slot]
     raise ValueError(f"memo {slot} is read before it is written")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import repeat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from paramcli.checkpoint import Storage
 from paramcli.sources.pickles.nodes import Global, TypedStorage
@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 
 __all__ = ["StorageTable", "key_text"]
 
-_new = tuple.__new__
+
+class _Batch(NamedTuple):
+    names: Sequence[str]
+    made: Sequence[Storage]
+    dtypes: Sequence[DType]
+    numels: Sequence[int]
 
 
 class StorageTable:
@@ -30,41 +35,52 @@ class StorageTable:
     def __init__(self, path: str, prefix: str = "") -> None:
         self.path = path
         self.prefix = prefix
-        self.by_key: dict[str, TypedStorage] = {}
         self.builders: Mapping[str, Builder] = BUILDERS
+        self._by_name: dict[str, TypedStorage] = {}
+        self._names: set[str] = set()
+        self._batches: list[_Batch] = []
 
-    def holds(self, keys: Sequence[str], sizes: Sequence[int]) -> bool:  # noqa: ARG002 - for those that know
+    def holds(self, names: Sequence[str], sizes: Sequence[int]) -> bool:  # noqa: ARG002 - for those that know
         """Whether the container has all these storages, each at least this long in bytes."""
         return True
 
     def one(self, dtype: DType, key: str, numel: int) -> TypedStorage:
         """Return the storage of a key. Raises ValueError where it is not there, or too short."""
         name = self.prefix + key
-        found = self.by_key.get(name)
+        found = self.known().get(name)
         if found is None:
             size = dtype.nbytes(numel)
             if size and not self.holds([name], [size]):
                 raise ValueError(f"storage {key!r} is not in the file, or is too short")
             found = TypedStorage(Storage(self.path, name, size), dtype, 0, numel)
-            self.by_key[name] = found
+            self._by_name[name] = found
+            self._names.add(name)
         return found
 
     def many(
         self, dtypes: Sequence[DType], keys: Sequence[str], numels: Sequence[int]
-    ) -> list[TypedStorage] | None:
+    ) -> list[Storage] | None:
         """Return the storages of new keys; None where one is not new, not there, or too short."""
         names = [self.prefix + key for key in keys] if self.prefix else keys
-        sizes = [dtype.bits * numel >> 3 for dtype, numel in zip(dtypes, numels, strict=True)]
-        if not self.by_key.keys().isdisjoint(names) or not self.holds(names, sizes):
+        sizes = [dtype[1] * numel >> 3 for dtype, numel in zip(dtypes, numels, strict=True)]
+        if not self.holds(names, sizes):
             return None
-        made = map(_new, repeat(Storage), zip(repeat(self.path), names, sizes, strict=False))
-        fields = zip(made, dtypes, repeat(0), numels, strict=False)
-        typed: list[TypedStorage] = list(map(_new, repeat(TypedStorage), fields))
-        by_key = dict(zip(names, typed, strict=True))
-        if len(by_key) < len(typed):
+        before = len(self._names)
+        self._names.update(names)
+        if len(self._names) < before + len(names):
             return None
-        self.by_key.update(by_key)
-        return typed
+        fields = zip(repeat(self.path), names, sizes, strict=False)
+        made: list[Storage] = list(map(tuple.__new__, repeat(Storage), fields))
+        self._batches.append(_Batch(names, made, dtypes, numels))
+        return made
+
+    def known(self) -> dict[str, TypedStorage]:
+        """All storages so far, by name. Batches wait until somebody asks: most are never shared."""
+        for names, made, dtypes, numels in self._batches:
+            fields = zip(made, dtypes, repeat(0), numels, strict=False)
+            self._by_name.update(zip(names, map(TypedStorage._make, fields), strict=True))
+        self._batches.clear()
+        return self._by_name
 
     def persistent(self, identity: object) -> object:
         """Answer the id ("storage", class, key, location, numel)."""
