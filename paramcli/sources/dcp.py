@@ -7,6 +7,7 @@ here the pickle machine reads it. Layout: `torch/distributed/checkpoint/metadata
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from paramcli.checkpoint import Checkpoint, Storage, TensorInfo
@@ -16,7 +17,7 @@ from paramcli.sources.pickles.machine import Machine
 from paramcli.sources.pickles.nodes import Dict, Record
 from paramcli.sources.pickles.rebuild import dtype_of, number, numbers, row_major
 from paramcli.sources.pickles.safety import judge
-from paramcli.sources.pickles.trees import pick
+from paramcli.sources.pickles.trees import from_tree
 
 if TYPE_CHECKING:
     from paramcli.sources import Request
@@ -39,22 +40,16 @@ def open_dcp(file: File, request: Request) -> Checkpoint:
         _find_chunks(facts.get("storage_data"), table.directory, table)
     except ValueError as error:
         raise SourceError(f"damaged .metadata: {error}", path=file.path) from None
-    picked = pick(tree, file=file.path, key=request.key, everything=request.everything)
+    base = from_tree(tree, request, file=file.path, form="dcp")
     judged = judge(machine, refused="it is a distributed checkpoint, for torch.distributed")
     ours = [name for name in judged.inert if name.startswith(_UNDERSTOOD)]
-    return Checkpoint(
-        origin=request.target,
-        format="dcp",
+    return replace(
+        base,
         producer="torch.distributed.checkpoint",
-        entries=picked.tensors,
-        key=picked.path,
-        trees=picked.trees,
-        values=picked.values,
         pickle=judged._replace(
             understood=(*judged.understood, *ours),
             inert=tuple(name for name in judged.inert if name not in ours),
         ),
-        notes=picked.notes,
         unpack=table.unpack,
     )
 

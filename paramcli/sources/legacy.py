@@ -6,6 +6,7 @@ the whole file, this reads the pickles and eight bytes of each storage.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from paramcli.checkpoint import Checkpoint, Place, Storage
@@ -17,7 +18,7 @@ from paramcli.sources.pickles.nodes import Dict, TypedStorage
 from paramcli.sources.pickles.rebuild import BUILDERS, number
 from paramcli.sources.pickles.safety import judge
 from paramcli.sources.pickles.storages import StorageTable, key_text
-from paramcli.sources.pickles.trees import pick
+from paramcli.sources.pickles.trees import from_tree
 
 if TYPE_CHECKING:
     from paramcli.sources import Request
@@ -89,22 +90,16 @@ def open_legacy(file: File, request: Request) -> Checkpoint:
     root = stream.next(table)
     keys = stream.next()
     offsets = _offsets(file, keys, table, stream.offset)
-    picked = pick(root, file=file.path, key=request.key, everything=request.everything)
+    base = from_tree(root, request, file=file.path, form="torch-legacy")
 
     def locate(storage: Storage) -> Place | None:
         offset = offsets.get(str(storage.key))
         return None if offset is None else Place(file.disk_path, file.start + offset)
 
-    return Checkpoint(
-        origin=request.target,
-        format="torch-legacy",
+    return replace(
+        base,
         producer=f"torch.save of before PyTorch 1.6, protocol {_PROTOCOL}",
-        entries=picked.tensors,
-        key=picked.path,
-        trees=picked.trees,
-        values=picked.values,
         pickle=judge(*stream.machines),
-        notes=picked.notes,
         locate=locate,
     )
 

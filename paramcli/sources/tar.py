@@ -6,6 +6,7 @@ Layout: `torch/serialization.py` (`legacy_load`). torch refuses them under `weig
 from __future__ import annotations
 
 import tarfile
+from dataclasses import replace
 from struct import Struct
 from typing import IO, TYPE_CHECKING, cast
 
@@ -16,7 +17,7 @@ from paramcli.sources.pickles.nodes import Global, TypedStorage
 from paramcli.sources.pickles.rebuild import BUILDERS, STORAGE_DTYPES, number, strided
 from paramcli.sources.pickles.safety import judge
 from paramcli.sources.pickles.storages import StorageTable, key_text
-from paramcli.sources.pickles.trees import pick
+from paramcli.sources.pickles.trees import from_tree
 
 if TYPE_CHECKING:
     from paramcli.checkpoint import TensorInfo
@@ -44,17 +45,11 @@ def open_tar(file: File, request: Request) -> Checkpoint:
         reader.read_tensors(members["tensors"])
     stream = PickleStream(members["pickle"])
     root = stream.next(reader)
-    picked = pick(root, file=file.path, key=request.key, everything=request.everything)
-    return Checkpoint(
-        origin=request.target,
-        format="torch-tar",
+    base = from_tree(root, request, file=file.path, form="torch-tar")
+    return replace(
+        base,
         producer="torch.save of before PyTorch 0.1.10",
-        entries=picked.tensors,
-        key=picked.path,
-        trees=picked.trees,
-        values=picked.values,
         pickle=judge(*stream.machines, refused="it reads no tar files"),
-        notes=picked.notes,
         locate=lambda storage: reader.places.get(str(storage.key)),
     )
 

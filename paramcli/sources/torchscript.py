@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from paramcli.checkpoint import DTYPES, Checkpoint, Place, Storage, TensorInfo
@@ -17,7 +18,7 @@ from paramcli.sources.archive import STORED
 from paramcli.sources.pickles.nodes import Dict, Record, TypedStorage
 from paramcli.sources.pickles.rebuild import strided
 from paramcli.sources.pickles.safety import judge
-from paramcli.sources.pickles.trees import pick
+from paramcli.sources.pickles.trees import from_tree
 
 if TYPE_CHECKING:
     from paramcli.checkpoint import Kind
@@ -62,17 +63,11 @@ def open_script(archive: TorchArchive, request: Request) -> Checkpoint:
     """Open an archive of PyTorch 1.4 or later. Lists what its `state_dict()` would."""
     root, machine = archive.run()
     module = _as_module(root, _classes(archive))
-    picked = pick(module, file=archive.path, key=request.key, everything=request.everything)
-    return Checkpoint(
-        origin=request.target,
-        format="torchscript",
+    base = from_tree(module, request, file=archive.path, form="torchscript")
+    return replace(
+        base,
         producer=f"torch.jit.save, archive version {archive.version or 'unknown'}",
-        entries=picked.tensors,
-        key=picked.path,
-        trees=picked.trees,
-        values=picked.values,
         pickle=judge(machine, refused=_REFUSED),
-        notes=picked.notes,
         byteorder=archive.byteorder,
         locate=archive.locate,
         unpack=archive.unpack,

@@ -5,6 +5,7 @@ Layout: `torch/serialization.py` (`_save`, `_load`) and `caffe2/serialize/inline
 
 from __future__ import annotations
 
+from dataclasses import replace
 from operator import attrgetter, le
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,7 +17,7 @@ from paramcli.sources.pickles.machine import Machine
 from paramcli.sources.pickles.nodes import Dict
 from paramcli.sources.pickles.safety import judge
 from paramcli.sources.pickles.storages import StorageTable
-from paramcli.sources.pickles.trees import pick
+from paramcli.sources.pickles.trees import from_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -129,17 +130,11 @@ class TorchArchive:
 
 def _open_save(archive: TorchArchive, request: Request) -> Checkpoint:
     root, machine = archive.run()
-    picked = pick(root, file=archive.path, key=request.key, everything=request.everything)
-    return Checkpoint(
-        origin=request.target,
-        format="torch-zip",
+    base = from_tree(root, request, file=archive.path, form="torch-zip")
+    return replace(
+        base,
         producer=f"torch.save, archive version {archive.version or 'unknown'}",
-        entries=picked.tensors,
-        key=picked.path,
-        trees=picked.trees,
-        values=picked.values,
         pickle=judge(machine),
-        notes=picked.notes,
         byteorder=archive.byteorder,
         locate=archive.locate,
         unpack=archive.unpack,
@@ -166,9 +161,7 @@ def _open_bundle(archive: Archive, request: Request) -> Checkpoint:
         root, machine = parts[-1].run()
         machines.append(machine)
         pairs += [name.rpartition(".")[0], root]
-    picked = pick(
-        Dict(pairs), file=archive.file.path, key=request.key, everything=request.everything
-    )
+    base = from_tree(Dict(pairs), request, file=archive.file.path, form="torch-zip")
     by_path = {part.path: part for part in parts}
 
     def locate(storage: Storage) -> Place | None:
@@ -177,15 +170,9 @@ def _open_bundle(archive: Archive, request: Request) -> Checkpoint:
     def unpack(storage: Storage) -> bytes:
         return by_path[storage.file].unpack(storage)
 
-    return Checkpoint(
-        origin=request.target,
-        format="torch-zip",
-        entries=picked.tensors,
-        key=picked.path,
-        trees=picked.trees,
-        values=picked.values,
+    return replace(
+        base,
         pickle=judge(*machines, refused="a zip of several files is not one of torch.save"),
-        notes=picked.notes,
         byteorder=parts[0].byteorder,
         locate=locate,
         unpack=unpack,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from paramcli.checkpoint import TensorInfo, Tree
+from paramcli.checkpoint import Checkpoint, TensorInfo, Tree
 from paramcli.errors import SourceError, UsageError
 from paramcli.sources.pickles.nodes import Dict, Global, Record, Set
 from paramcli.sources.pickles.rebuild import meaning
@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from paramcli.checkpoint import Kind
+    from paramcli.sources import Request
 
-__all__ = ["Picked", "flatten", "is_module", "pick"]
+__all__ = ["Picked", "flatten", "from_tree", "is_module", "pick"]
 
 MAX_DEPTH = 10_000
 MAX_REPEATED = 100_000
@@ -49,6 +50,20 @@ class Picked(NamedTuple):
     values: tuple[tuple[str, object], ...]
     trees: tuple[Tree, ...]
     notes: tuple[str, ...]
+
+
+def from_tree(root: object, request: Request, *, file: str, form: str) -> Checkpoint:
+    """Make a checkpoint of the tree that a request picks. `file` is for errors."""
+    picked = pick(root, file=file, key=request.key, everything=request.everything)
+    return Checkpoint(
+        origin=request.target,
+        format=form,
+        entries=picked.tensors,
+        key=picked.path,
+        trees=picked.trees,
+        values=picked.values,
+        notes=picked.notes,
+    )
 
 
 def pick(root: object, *, file: str, key: str | None, everything: bool) -> Picked:
