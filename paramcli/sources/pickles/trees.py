@@ -74,8 +74,11 @@ def pick(root: object, *, file: str, key: str | None, everything: bool) -> Picke
     if type(root) is Dict and set(map(type, root.pairs[1::2])) == {TensorInfo} and key is None:
         return Picked(None, flatten(root, file)[0], (), (), ())  # a state dict and nothing else
     tensors, values = flatten(root, file)
+    barren: set[int] = set()
     trees = tuple(
-        Tree(name, len(flatten(node, file)[0])) for name, node in _members(root) if _holds(node)
+        Tree(name, len(flatten(node, file)[0]))
+        for name, node in _members(root)
+        if _holds(node, barren)
     )
     if everything:
         return Picked(None, tensors, values, trees, ())
@@ -105,10 +108,11 @@ def _ambiguous(root: object, trees: tuple[Tree, ...]) -> tuple[str, ...]:
 def _choose(root: object) -> tuple[list[str], object]:
     """Walk from the root to the model's weights as long as the way is clear."""
     path: list[str] = []
+    barren: set[int] = set()
     node = root
     while not is_module(node):
         members = _members(node)
-        holders = {name: child for name, child in members if _holds(child)}
+        holders = {name: child for name, child in members if _holds(child, barren)}
         plain = [name for name in holders if not _is_auxiliary(name)]
         known = next((name for name in MODEL_KEYS if name in holders), None)
         if known is not None and (not path or plain == [known]):
@@ -176,11 +180,12 @@ def _leaves(root: object, file: str) -> Iterator[tuple[str, object]]:
     names: list[str] = []
     ways = [iter(_members(root))]
     above, around, seen = [id(root)], {id(root)}, {id(root)}
+    plain: dict[int, bool] = {}
     repeated = text = 0
     while ways:
         for name, child in ways[-1]:
-            if _is_leaf(child):
-                text += len(name) + sum(map(len, names))
+            if _is_leaf(child, plain):
+                text += len(name) + sum(map(len, names)) + len(names)
                 yield ".".join((*names, name)) if names else name, child
             elif id(child) not in around:
                 members = _members(child)
@@ -215,26 +220,36 @@ def _distinct(tensors: list[TensorInfo]) -> list[TensorInfo]:
     return result
 
 
-def _is_leaf(node: object) -> bool:
+def _is_leaf(node: object, plain: dict[int, bool]) -> bool:
+    """Whether a node is no container, or one of numbers alone; each is looked through once."""
     if type(node) in (list, tuple):
-        return not any(type(item) in _CONTAINERS for item in node)  # type: ignore[attr-defined]
+        known = plain.get(id(node))
+        if known is None:
+            known = not any(type(item) in _CONTAINERS for item in node)  # type: ignore[attr-defined]
+            plain[id(node)] = known
+        return known
     return type(node) is TensorInfo or type(node) not in _CONTAINERS
 
 
-def _holds(root: object) -> bool:
-    """Whether a container has a tensor anywhere below."""
+def _holds(root: object, barren: set[int]) -> bool:
+    """Whether a container has a tensor anywhere below; `barren` are those known to have none."""
     seen: set[int] = set()
     pending = [root] if type(root) in _CONTAINERS and type(root) is not TensorInfo else []
     while pending:
         node = pending.pop()
-        if id(node) in seen:
+        if id(node) in seen or id(node) in barren:
             continue
         seen.add(id(node))
+        inner = []
         for _, child in _members(node):
             if type(child) is TensorInfo:
                 return True
             if type(child) in _CONTAINERS:
-                pending.append(child)
+                inner.append(child)
+        if not inner:
+            barren.add(id(node))
+        pending += inner
+    barren |= seen
     return False
 
 

@@ -1,0 +1,207 @@
+"""Work spread over processes or threads comes back in order, and is the same for any number."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from paramcli.errors import SourceError
+from paramcli.numeric import summary, workers
+from paramcli.numeric.summary import Summary, summarize
+from paramcli.numeric.workers import available, spread
+from tests.unit.numeric.reference import (
+    COMPLEX,
+    ORDINARY,
+    QUANTIZED,
+    assert_summary,
+    cut_small,
+    made,
+    numbers_of,
+    saved,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from paramcli.checkpoint import Checkpoint
+
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+VERY_FEW = settings(max_examples=max(4, settings().max_examples // 10))
+
+
+def squared(number: int) -> tuple[int, int, int]:
+    """Return the square, and who computed it."""
+    return number * number, os.getpid(), threading.get_ident()
+
+
+def failing(number: int) -> int:
+    if number == 3:
+        raise SourceError("the third", path="x", offset=3, hint="try the fourth")
+    return number
+
+
+@pytest.fixture
+def no_fork(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a system without fork."""
+    monkeypatch.delattr(os, "fork", raising=False)
+
+
+# --- spread --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [None, 0, 1, 2, 3, 50])
+@pytest.mark.parametrize("jobs", [0, 1, 2, 7, 100])
+def test_results_come_in_the_order_of_the_jobs(count: int | None, jobs: int) -> None:
+    found = [result[0] for result in spread(squared, range(jobs), count)]
+    assert found == [number * number for number in range(jobs)]
+
+
+def test_one_worker_is_this_process() -> None:
+    for jobs, count in ((range(9), 1), (range(1), 5)):
+        assert {result[1] for result in spread(squared, jobs, count)} == {os.getpid()}
+
+
+@needs_fork
+def test_more_are_other_processes() -> None:
+    assert os.getpid() not in {result[1] for result in spread(squared, range(20), 2)}
+
+
+@pytest.mark.usefixtures("no_fork")
+def test_without_fork_they_are_threads() -> None:
+    found = list(spread(squared, range(20), 3))
+    assert [result[0] for result in found] == [number * number for number in range(20)]
+    assert {result[1] for result in found} == {os.getpid()}
+    assert threading.get_ident() not in {result[2] for result in found}
+
+
+@pytest.mark.parametrize("count", [1, pytest.param(2, marks=needs_fork)])
+def test_an_error_comes_back_whole(count: int) -> None:
+    results = spread(failing, range(9), count)
+    assert [next(results) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(SourceError) as caught:
+        list(results)
+    error = caught.value
+    assert (str(error), error.path, error.offset) == ("x: the third (at byte 3)", "x", 3)
+    assert error.hint == "try the fourth"
+
+
+@pytest.mark.usefixtures("no_fork")
+def test_an_error_in_a_thread_comes_back() -> None:
+    with pytest.raises(SourceError, match="the third"):
+        list(spread(failing, range(9), 2))
+
+
+def test_leaving_early_leaves_nobody_behind() -> None:
+    results = spread(squared, range(1000), 2)
+    assert next(results)[0] == 0
+    results.close()  # type: ignore[attr-defined]
+    from multiprocessing import active_children
+
+    assert active_children() == []
+
+
+def test_available_processors() -> None:
+    assert 1 <= available() <= (os.cpu_count() or 1)
+
+
+def test_available_processors_where_nothing_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    assert available() == 3
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert available() == 1
+
+
+# --- statistics by any number of them ------------------------------------------------------------
+
+
+def crowd(seed: int = 0) -> dict[str, Tensor]:
+    """Make a tensor of each type, of one block, of several, and views."""
+    rng = np.random.default_rng(seed)
+    tensors = {
+        dtype: made(dtype, int(rng.integers(1, 400)), seed)
+        for dtype in (*ORDINARY, *COMPLEX, *QUANTIZED)
+    }
+    tensors["large"] = made("float32", 3000, seed)
+    tensors["wide"] = made("float64", 1500, seed)
+    tensors["whole"] = torch.from_numpy(rng.integers(-9, 9, 1000))
+    tensors["view"] = made("float32", 999, seed).reshape(37, 27)[:, 1::2]
+    tensors["nothing"] = torch.ones(0)
+    return tensors
+
+
+def measured(checkpoint: Checkpoint, count: int | None) -> list[Summary]:
+    return summarize(checkpoint, checkpoint.entries, workers=count)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("workers")
+
+
+@VERY_FEW
+@given(seed=st.integers(0, 1000), per_block=st.integers(1, 4), chunk=st.sampled_from([960, 4800]))
+def test_the_number_of_processes_changes_nothing(
+    seed: int, per_block: int, chunk: int, folder: Path
+) -> None:
+    tensors = crowd(seed)
+    checkpoint = saved(folder / "x.pt", **tensors)
+    with pytest.MonkeyPatch.context() as patched:
+        cut_small(patched, chunk, per_block)
+        one = measured(checkpoint, 1)
+        assert measured(checkpoint, 2) == one
+        assert measured(checkpoint, 3) == one
+    for info, found in zip(checkpoint, one, strict=True):
+        assert_summary(found, numbers_of(tensors[info.name]))
+
+
+@pytest.mark.usefixtures("no_fork")
+def test_nor_do_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint = saved(tmp_path / "x.pt", **crowd())
+    cut_small(monkeypatch, 96, 3)
+    one = measured(checkpoint, 1)
+    for count in (2, 3, 8):
+        assert measured(checkpoint, count) == one
+
+
+def test_large_work_is_shared_and_small_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = saved(tmp_path / "x.pt", **crowd())
+    asked: list[int | None] = []
+    real = workers.spread
+
+    def spread(work: object, jobs: object, count: int | None = None) -> object:
+        asked.append(count)
+        return real(work, jobs, count)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(summary, "spread", spread)
+    monkeypatch.setattr(summary, "available", lambda: 2)
+    one = measured(checkpoint, None)
+    assert set(asked) == {1}
+    asked.clear()
+    monkeypatch.setattr(summary, "SMALL_WORK", 0)
+    assert measured(checkpoint, None) == one
+    assert asked[0] == 2
+
+
+@needs_fork
+def test_a_file_that_shrinks_under_the_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.pt"
+    checkpoint = saved(path, **crowd())
+    cut_small(monkeypatch, 96, 1)
+    os.truncate(path, path.stat().st_size // 3)
+    with pytest.raises(SourceError, match="shrank") as caught:
+        measured(checkpoint, 3)
+    assert caught.value.path == str(path)
