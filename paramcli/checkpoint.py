@@ -23,8 +23,8 @@ _SHOWN = 5
 class DType(NamedTuple):
     """An element type: torch's own name without `torch.`, and its width in bits.
 
-    Packed types (`float4_e2m1fn_x2`, `quint4x2`) are as wide as the byte that torch counts as
-    one element; `float6_*` and `float4_e2m1fn` are known to safetensors alone.
+    `float4_e2m1fn_x2` is as wide as the byte of two that torch counts as one element; `float6_*`
+    and `float4_e2m1fn` are known to safetensors alone.
     """
 
     name: str
@@ -36,11 +36,12 @@ class DType(NamedTuple):
 
 
 _BITS: dict[int, str] = {
-    4: "float4_e2m1fn",
+    2: "quint2x4",
+    4: "float4_e2m1fn quint4x2",
     6: "float6_e2m3fn float6_e3m2fn",
     8: (
         "bool uint8 int8 float8_e4m3fn float8_e4m3fnuz float8_e5m2 float8_e5m2fnuz float8_e8m0fnu "
-        "float4_e2m1fn_x2 qint8 quint8 quint4x2 quint2x4 bits8 bits4x2 bits2x4 bits1x8 "
+        "float4_e2m1fn_x2 qint8 quint8 bits8 bits4x2 bits2x4 bits1x8 "
         "int1 int2 int3 int4 int5 int6 int7 uint1 uint2 uint3 uint4 uint5 uint6 uint7"
     ),
     16: "int16 uint16 float16 bfloat16 bits16",
@@ -266,7 +267,7 @@ def share(entries: Iterable[TensorInfo]) -> tuple[Group, ...]:
     for order, info in enumerate(entries):
         for view in info.views():
             start, end = view.extent
-            if end > start:
+            if end > start and view.storage.nbytes:
                 by_storage.setdefault(view.storage, []).append((start, end, order, info))
     found: list[tuple[int, list[TensorInfo], int]] = []
     for spans in by_storage.values():

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["open_dcp"]
 
 _MODULE = "torch.distributed.checkpoint.metadata"
+_MAX_COMPARED = 1_000_000
 _UNDERSTOOD = ("torch.distributed.checkpoint.", "pathlib.")
 
 
@@ -126,11 +127,34 @@ def _tensor(name: str, stored: Record, table: ChunkTable) -> TensorInfo:
         count += volume
         table.boxes.setdefault(name, {})[offsets] = sizes
     made = TensorInfo(name, dtype, size, row_major(size), 0, Storage("", 0, 0))
-    if count != made.numel:
+    if count != made.numel or not _apart(table.boxes.get(name, {}), len(chunks)):
         raise ValueError(f"the chunks of {name!r} do not cover it once")
     made = made._replace(storage=Storage(table.directory, name, made.nbytes))
     table.tensors[name] = made
     return made
+
+
+def _apart(boxes: dict[tuple[int, ...], tuple[int, ...]], count: int) -> bool:
+    """Whether `count` chunks are as many boxes, none of which meets another."""
+    compared = 0
+    behind: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
+    for start, sizes in sorted(boxes.items()):
+        # Only boxes that reach as far as this one begins in the first dimension can meet it.
+        behind = [box for box in behind if not start or box[0][0] + box[1][0] > start[0]]
+        compared += len(behind)
+        if compared > _MAX_COMPARED or any(_meet(box, (start, sizes)) for box in behind):
+            return False
+        behind.append((start, sizes))
+    return len(boxes) == count
+
+
+def _meet(
+    a: tuple[tuple[int, ...], tuple[int, ...]], b: tuple[tuple[int, ...], tuple[int, ...]]
+) -> bool:
+    return all(
+        first < other + size and other < first + extent
+        for first, extent, other, size in zip(*a, *b, strict=True)
+    )
 
 
 def _find_chunks(storage_data: object, directory: str, table: ChunkTable) -> None:

@@ -60,6 +60,16 @@ class _Pairs(list[tuple[str, object]]):
     """A JSON object as it was written, duplicate keys included."""
 
 
+def _pairs(pairs: list[tuple[str, object]]) -> _Pairs:
+    """Keep an object's pairs. Refuses what JSON can say and UTF-8 cannot: half a character."""
+    for text in (text for pair in pairs for text in pair if type(text) is str):
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise ValueError(f"{text!r} is no text") from None
+    return _Pairs(pairs)
+
+
 def open_safetensors(file: File, request: Request) -> Checkpoint:
     """Open one file. Names that the metadata says were dropped for a tie are listed as tied."""
     header = read_header(file)
@@ -168,7 +178,6 @@ def _any(text: str, path: str) -> tuple[list[TensorInfo], dict[str, str]]:
     if sum(name == "__metadata__" for name, _ in header) > 1:
         raise SourceError("the header has its metadata twice", path=path)
     for name, value in header:
-        _check_text(name, path)
         if name == "__metadata__":
             metadata = _metadata(value, path)
         else:
@@ -261,17 +270,7 @@ def _metadata(value: object, path: str) -> dict[str, str]:
     found = {name: text for name, text in value if type(text) is str}
     if len(found) < len(value):
         raise SourceError("the metadata does not map text to text", path=path)
-    for text in (*found, *found.values()):
-        _check_text(text, path)
     return found
-
-
-def _check_text(text: str, path: str) -> None:
-    """Refuse what JSON can say and UTF-8 cannot: one half of a character."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise SourceError(f"{text!r} is no text", path=path) from None
 
 
 def _wrong_size(name: str, path: str) -> SourceError:
@@ -287,5 +286,5 @@ def _number(digits: str) -> int:
 
 
 _DECODER = json.JSONDecoder(
-    object_pairs_hook=_Pairs, parse_int=_number, parse_constant=_no_constant
+    object_pairs_hook=_pairs, parse_int=_number, parse_constant=_no_constant
 )

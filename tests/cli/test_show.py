@@ -426,7 +426,7 @@ def test_progress_goes_to_a_terminal(
     assert code == 0
     assert "\r" not in out
     line = err[err.index("\r") :]
-    assert re.match(r"\r[0-9.]+ KiB of [0-9.]+ KiB \([0-9]+%\)\x1b\[K\r", line)
+    assert re.match(r"\r[0-9.]+ K?i?B of [0-9.]+ KiB \([0-9]+%\)\x1b\[K\r", line)
     assert line.rpartition("\r")[2].startswith("\x1b[K"), "the line is taken away again"
 
 

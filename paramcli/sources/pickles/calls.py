@@ -194,7 +194,7 @@ def _storage_class(head: bytes, memo: dict[int, object]) -> DType:
     called, first, kind = memo.get(function), memo.get(word), memo.get(cls)
     if type(called) is Global and called.path == REBUILD and type(kind) is Global:
         dtype = STORAGE_DTYPES.get(kind.path)
-        if dtype is not None and type(first) is str and first == "storage":
+        if dtype is not None and dtype.bits >= 8 and type(first) is str and first == "storage":
             return dtype
     raise _Unusual
 

@@ -119,7 +119,7 @@ class Machine:
                 limit = self._limit()
             op = data[pos]
             if op == 0x58:  # BINUNICODE
-                if again and calls and _fills_dict(outer) and fresh > 255:
+                if again and calls and fresh > 255 and not len(stack) % 2 and _fills_dict(outer):
                     again = False  # memo slots below 256 are written by another opcode
                     run = calls.read(data, pos, memo, fresh)
                     if run is not None:
@@ -238,7 +238,10 @@ class Machine:
         if type(function) is Global:
             builder = self._builders.get(function.path)
             if builder is not None:
-                return builder(args)
+                try:
+                    return builder(args)
+                except (TypeError, IndexError):
+                    raise ValueError(f"{function.path} is called with other arguments") from None
         return Record(function, args)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from codecs import escape_decode
 from struct import Struct
 from typing import TYPE_CHECKING
+from warnings import catch_warnings
 
 from paramcli.checkpoint import TensorInfo
 from paramcli.sources.pickles.nodes import Dict, Record, Set
@@ -71,7 +72,8 @@ def _int_or_bool(line: bytes) -> object:
 def _quoted(line: bytes) -> object:
     if len(line) < 2 or line[0] != line[-1] or line[0] not in b"'\"":
         raise ValueError("a string without its quotes")
-    return _python_2(escape_decode(line[1:-1])[0])
+    with catch_warnings(action="ignore"):  # of escapes that are none, and stay as they are
+        return _python_2(escape_decode(line[1:-1])[0])
 
 
 def _python_2(text: bytes) -> object:

@@ -24,6 +24,7 @@ __all__ = [
 
 MAX_RANK = 255
 _MAX_ELEMENTS = 1 << 63
+_MAX_SHELLS = 4
 META = Storage("", "meta", 0)
 
 _STORAGES = {
@@ -208,6 +209,8 @@ def _from_type(args: tuple[object, ...]) -> object:
     func, kind, inner, state = args[:4]
     if type(func) is not Global or type(inner) is not tuple or func.path not in BUILDERS:
         return Record(func, inner)
+    if BUILDERS[func.path] is _from_type:
+        raise ValueError("a tensor's type set twice")
     made = BUILDERS[func.path](inner)
     if type(made) is TensorInfo and made.layout == "wrapper":
         named = kind.path if type(kind) is Global else ""
@@ -222,11 +225,10 @@ def _from_type(args: tuple[object, ...]) -> object:
 
 
 def _pairs(state: object) -> list[tuple[object, object]]:
-    if type(state) is tuple and state:  # (dict, slots)
-        state = state[0]
-    if type(state) is not Dict:
-        return []
-    return list(zip(state.pairs[::2], state.pairs[1::2], strict=True))
+    """Attributes and slots of an object, in whatever of the two ways they were saved."""
+    parts = state if type(state) is tuple else (state,)
+    dicts = [part.pairs for part in parts if type(part) is Dict]
+    return [pair for pairs in dicts for pair in zip(pairs[::2], pairs[1::2], strict=True)]
 
 
 def _cast(args: tuple[object, ...]) -> object:
@@ -381,14 +383,19 @@ def meaning(record: Record) -> object:
     """Return the tensor that a filled record turned out to be, else the record itself.
 
     torch before 0.4 wrote an empty tensor or parameter and set it from its state afterwards.
+    Raises ValueError where the state does not fit.
     """
-    state = record.state
-    if type(state) is not tuple or not state:
+    node: object = record
+    for _ in range(_MAX_SHELLS):
+        state = node.state if type(node) is Record else None
+        if type(node) is not Record or type(state) is not tuple or not state:
+            break
+        if node.path in TENSOR_CLASSES and len(state) == 4:
+            node = strided(*state)
+        elif node.path in PARAMETERS:
+            node = state[0]
+        else:
+            return record
+    if type(node) is not TensorInfo:
         return record
-    if record.path in TENSOR_CLASSES and len(state) == 4:
-        return strided(*state)
-    if record.path in PARAMETERS:
-        inner = meaning(state[0]) if type(state[0]) is Record else state[0]
-        if type(inner) is TensorInfo:
-            return inner._replace(kind="parameter")
-    return record
+    return node._replace(kind="parameter") if record.path in PARAMETERS else node

@@ -49,10 +49,12 @@ class StorageTable:
         name = self.prefix + key
         found = self.known().get(name)
         if found is None:
-            size = dtype.nbytes(numel)
+            # Storages of types narrower than a byte count bytes.
+            size = numel if dtype.bits < 8 else dtype.nbytes(numel)
+            elements = numel * 8 // dtype.bits if dtype.bits < 8 else numel
             if size and not self.holds([name], [size]):
                 raise ValueError(f"storage {key!r} is not in the file, or is too short")
-            found = TypedStorage(Storage(self.path, name, size), dtype, 0, numel)
+            found = TypedStorage(Storage(self.path, name, size), dtype, 0, elements)
             self._by_name[name] = found
             self._names.add(name)
         return found

@@ -54,7 +54,10 @@ class Picked(NamedTuple):
 
 def from_tree(root: object, request: Request, *, file: str, form: str) -> Checkpoint:
     """Make a checkpoint of the tree that a request picks. `file` is for errors."""
-    picked = pick(root, file=file, key=request.key, everything=request.everything)
+    try:
+        picked = pick(root, file=file, key=request.key, everything=request.everything)
+    except ValueError as error:
+        raise SourceError(f"damaged pickle: {error}", path=file) from None
     return Checkpoint(
         origin=request.target,
         format=form,
@@ -212,11 +215,18 @@ def _distinct(tensors: list[TensorInfo]) -> list[TensorInfo]:
     """Tell apart names that came out equal, such as those of the keys 1 and "1"."""
     if len({info.name for info in tensors}) == len(tensors):
         return tensors
-    taken: dict[str, int] = {}
+    taken = {info.name for info in tensors}
+    first: set[str] = set()
     result = []
     for info in tensors:
-        count = taken[info.name] = taken.get(info.name, 0) + 1
-        result.append(info if count == 1 else _named(f"{info.name}#{count}", info))
+        name, number = info.name, 1
+        while name in first:
+            number += 1
+            other = f"{info.name}#{number}"
+            name = other if other not in taken else name
+        first.add(name)
+        taken.add(name)
+        result.append(_named(name, info))
     return result
 
 
@@ -260,40 +270,51 @@ def is_module(node: object) -> bool:
 
 def _members(node: object) -> list[tuple[str, object]]:
     """The named children of a container; the last of equal keys counts, in the first's place."""
+    found: list[tuple[str, object]] = []
     if type(node) is Dict:
         keys, children = node.pairs[::2], node.pairs[1::2]
-        if all(type(key) is str for key in keys) and len(set(keys)) == len(keys):
-            return list(zip(keys, children, strict=True))  # type: ignore[arg-type]
-        return list(_last_of_equals(keys, children))
-    if type(node) in (list, tuple):
-        return [(str(index), child) for index, child in enumerate(node)]  # type: ignore[arg-type, var-annotated]
-    if type(node) is Set:
-        return [(str(index), child) for index, child in enumerate(node.items)]
-    if type(node) is Record:
-        return _record_members(node)
-    return []
+        if set(map(type, keys)) == {str} and len(set(keys)) == len(keys):
+            found = list(zip(keys, children, strict=True))  # type: ignore[arg-type]
+        else:
+            found = _last_of_equals(keys, children)
+    elif type(node) in (list, tuple):
+        found = [(str(index), child) for index, child in enumerate(node)]  # type: ignore[arg-type, var-annotated]
+    elif type(node) is Set:
+        found = [(str(index), child) for index, child in enumerate(node.items)]
+    elif type(node) is Record:
+        found = _record_members(node)
+    if any(type(child) is Record for _, child in found):
+        found = [
+            (name, meaning(child) if type(child) is Record else child) for name, child in found
+        ]
+    return found
 
 
-def _last_of_equals(keys: list[object], children: list[object]) -> Iterator[tuple[str, object]]:
-    found: dict[tuple[bool, str], tuple[str, object]] = {}
-    for key, child in zip(keys, children, strict=True):
+def _last_of_equals(keys: list[object], children: list[object]) -> list[tuple[str, object]]:
+    found: dict[tuple[object, str], tuple[str, object]] = {}
+    for number, (key, child) in enumerate(zip(keys, children, strict=True)):
         text = _key_text(key)
-        found[type(key) is str, text] = (text, child)
-    yield from found.values()
+        # What cannot be compared without running it is taken to be different.
+        same = type(key) is str if text[:1] != "<" else number
+        found[same, text] = (text, child)
+    return list(found.values())
 
 
 def _key_text(key: object) -> str:
+    text = f"<{type(key).__name__.lower()}>"
     if type(key) is str:
-        return key
-    if type(key) is bytes:
-        return key.decode("latin-1")
-    if type(key) is int and key.bit_length() > 1024:
-        return f"{key:#x}"
-    if key is None or type(key) in (int, float, bool, complex):
-        return str(key)
-    if type(key) is Global:
-        return key.path
-    return f"<{type(key).__name__.lower()}>"
+        text = key
+    elif type(key) is bytes:
+        text = key.decode("latin-1")
+    elif type(key) is int:
+        text = str(key) if key.bit_length() <= 1024 else f"{key:#x}"
+    elif key is None or type(key) in (float, bool, complex):
+        text = str(key)
+    elif type(key) is Global:
+        text = key.path
+    elif type(key) is tuple and not any(type(part) in _CONTAINERS for part in key):
+        text = f"({', '.join(map(_key_text, key))})"
+    return text
 
 
 def _record_members(record: Record) -> list[tuple[str, object]]:
@@ -307,7 +328,7 @@ def _record_members(record: Record) -> list[tuple[str, object]]:
     if record.pairs:
         children += _members(Dict(record.pairs))
     children += attributes.items()
-    return [(name, _resolved(child)) for name, child in children]
+    return children
 
 
 def _module_members(attributes: dict[str, object]) -> list[tuple[str, object]]:
@@ -315,9 +336,8 @@ def _module_members(attributes: dict[str, object]) -> list[tuple[str, object]]:
     children: list[tuple[str, object]] = []
     for group, kind in _TENSOR_GROUPS:
         for name, child in _members(attributes.get(group)):
-            tensor = _resolved(child)
-            if type(tensor) is TensorInfo:
-                children.append((name, tensor._replace(kind=kind)))
+            if type(child) is TensorInfo:
+                children.append((name, child._replace(kind=kind)))
     children += [
         (name, child) for name, child in _members(attributes["_modules"]) if child is not None
     ]
@@ -328,7 +348,3 @@ def _attributes(record: Record) -> dict[str, object]:
     state = record.state
     dicts = state if type(state) is tuple else (state,)  # (attributes, slots)
     return {name: child for part in dicts if type(part) is Dict for name, child in _members(part)}
-
-
-def _resolved(node: object) -> object:
-    return meaning(node) if type(node) is Record else node

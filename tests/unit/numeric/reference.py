@@ -98,6 +98,7 @@ def numbers_of(tensor: Tensor) -> Numbers:
     """Return what torch says that the elements are: float64, complex128, or exact integers."""
     if tensor.is_quantized:
         tensor = tensor.int_repr()
+    tensor = tensor.detach()
     if tensor.is_complex():
         return np.asarray(tensor.to(torch.complex128).resolve_conj().numpy())
     if tensor.is_floating_point():

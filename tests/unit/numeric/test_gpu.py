@@ -30,21 +30,23 @@ from tests.unit.numeric.reference import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from paramcli.checkpoint import Checkpoint
     from paramcli.numeric.moments import Moments
 
 CUDA = torch.cuda.is_available()
-DEVICES = pytest.mark.parametrize(
-    "device",
-    [
-        "cpu:0",
-        pytest.param(
-            "cuda", marks=pytest.mark.skipif(not CUDA, reason="there is no CUDA device here")
-        ),
-    ],
-)
+DEVICES = pytest.mark.parametrize("device", ["cpu:0", "cuda"] if CUDA else ["cpu:0"])
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Keep torch from starting threads that only wait for each other over small blocks."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def assert_alike(found: Summary, want: Summary) -> None:
@@ -176,6 +178,11 @@ def test_quantized_integers(device: str, tmp_path: Path) -> None:
         tensor = quantized(np.arange(100).astype(kind))
         (found,) = assert_rooms_agree(saved(tmp_path / "x.pt", w=tensor), device)
         assert_summary(found, np.arange(100))
+
+
+@pytest.mark.skipif(not CUDA, reason="there is no CUDA device here: all of this ran on the CPU")
+def test_cuda_was_compared_too() -> None:
+    assert isinstance(open_device("cuda"), TorchRoom)
 
 
 def test_a_device_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from paramcli.checkpoint import Checkpoint
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-VERY_FEW = settings(max_examples=max(4, settings().max_examples // 10))
+VERY_FEW = settings(max_examples=max(3, settings().max_examples // 20))
 
 
 def squared(number: int) -> tuple[int, int, int]:
@@ -128,7 +128,7 @@ def crowd(seed: int = 0) -> dict[str, Tensor]:
     """Make a tensor of each type, of one block, of several, and views."""
     rng = np.random.default_rng(seed)
     tensors = {
-        dtype: made(dtype, int(rng.integers(1, 400)), seed)
+        dtype: made(dtype, int(rng.integers(1, 300)), seed)
         for dtype in (*ORDINARY, *COMPLEX, *QUANTIZED)
     }
     tensors["large"] = made("float32", 3000, seed)
