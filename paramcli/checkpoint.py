@@ -275,20 +275,25 @@ def share(entries: Iterable[TensorInfo]) -> tuple[Group, ...]:
             found.extend(_clusters(spans))
     found.sort(key=lambda cluster: cluster[0])
     return tuple(
-        Group(
-            f"g{number}",
-            tuple(info.name for info in members),
-            "same" if len({info[1:6] for info in members}) == 1 else "overlap",
-            shared,
-        )
+        _group(f"g{number}", members, shared)
         for number, (_, members, shared) in enumerate(found, 1)
     )
+
+
+def _group(name: str, members: list[TensorInfo], shared: int) -> Group:
+    names = tuple(info.name for info in members)
+    if len({info[1:6] for info in members}) > 1:
+        return Group(name, names, "overlap", shared)
+    start, end = members[0].extent
+    return Group(name, names, "same", min(shared, end - start))
 
 
 def _clusters(
     spans: list[tuple[int, int, int, TensorInfo]],
 ) -> Iterator[tuple[int, list[TensorInfo], int]]:
     """Yield (order of the first name, members in order, bytes that two or more of them view)."""
+    if len({span[2] for span in spans}) < len(spans):
+        spans = _of_each_name(spans)
     spans.sort(key=lambda span: span[:3])
     cluster: dict[int, TensorInfo] = {}
     reach = shared = 0
@@ -305,3 +310,17 @@ def _clusters(
         twice = max(twice, overlap)
         reach = max(reach, end)
         cluster[order] = info
+
+
+def _of_each_name(
+    spans: list[tuple[int, int, int, TensorInfo]],
+) -> list[tuple[int, int, int, TensorInfo]]:
+    """Join what one composite views twice: that is not shared with another name."""
+    joined: list[tuple[int, int, int, TensorInfo]] = []
+    for span in sorted(spans, key=lambda span: (span[2], *span[:2])):
+        start, end, order, info = span
+        if joined and joined[-1][2] == order and start <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(end, joined[-1][1]), order, info)
+        else:
+            joined.append(span)
+    return joined

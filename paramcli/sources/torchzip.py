@@ -92,7 +92,7 @@ class TorchArchive:
             version = archive.read(f"{folder}/version").strip()
             if not version.isdigit() or not 1 <= int(version[:9]) <= _MAX_VERSION:
                 raise SourceError(
-                    f"format version {version[:20].decode(errors='replace')} is not known",
+                    f"format version {version[:20]!r} is not known",
                     path=self.path, hint="it may need a newer paramcli",
                 )  # fmt: skip
             self.version = int(version)

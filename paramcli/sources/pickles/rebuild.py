@@ -209,8 +209,11 @@ def _from_type(args: tuple[object, ...]) -> object:
     func, kind, inner, state = args[:4]
     if type(func) is not Global or type(inner) is not tuple or func.path not in BUILDERS:
         return Record(func, inner)
-    if BUILDERS[func.path] is _from_type:
-        raise ValueError("a tensor's type set twice")
+    layers, within = 0, args
+    while type(within[0]) is Global and BUILDERS.get(within[0].path) is _from_type:
+        layers, within = layers + 1, within[2]  # type: ignore[assignment]
+        if layers > _MAX_SHELLS or type(within) is not tuple or len(within) < 4:
+            raise ValueError("a tensor's type is set again and again")
     made = BUILDERS[func.path](inner)
     if type(made) is TensorInfo and made.layout == "wrapper":
         named = kind.path if type(kind) is Global else ""

@@ -26,6 +26,7 @@ _TENSOR_GROUPS: tuple[tuple[str, Kind], ...] = (
     ("_parameters", "parameter"),
     ("_buffers", "buffer"),
 )
+_NUMBERS: dict[type, type] = {bool: int, float: int}  # whose equal values are equal keys
 _new = tuple.__new__
 
 MODEL_KEYS = (
@@ -122,7 +123,7 @@ def _choose(root: object) -> tuple[list[str], object]:
             step = known
         elif any(type(child) is TensorInfo and not _is_auxiliary(name) for name, child in members):
             break
-        elif len(plain) == 1 and not path:
+        elif len(plain) == 1 and not path and type(holders[plain[0]]) in (Dict, Record):
             step = plain[0]
         else:
             break
@@ -295,7 +296,7 @@ def _last_of_equals(keys: list[object], children: list[object]) -> list[tuple[st
     for number, (key, child) in enumerate(zip(keys, children, strict=True)):
         text = _key_text(key)
         # What cannot be compared without running it is taken to be different.
-        same = type(key) is str if text[:1] != "<" else number
+        same = number if text[:1] == "<" else _NUMBERS.get(type(key), type(key))
         found[same, text] = (text, child)
     return list(found.values())
 
@@ -334,9 +335,11 @@ def _record_members(record: Record) -> list[tuple[str, object]]:
 def _module_members(attributes: dict[str, object]) -> list[tuple[str, object]]:
     """A module's own tensors and its submodules, in the order of its state dict."""
     children: list[tuple[str, object]] = []
+    passing = attributes.get("_non_persistent_buffers_set")
+    left_out = {name for name in passing.items if type(name) is str} if type(passing) is Set else ()
     for group, kind in _TENSOR_GROUPS:
         for name, child in _members(attributes.get(group)):
-            if type(child) is TensorInfo:
+            if type(child) is TensorInfo and name not in left_out:
                 children.append((name, child._replace(kind=kind)))
     children += [
         (name, child) for name, child in _members(attributes["_modules"]) if child is not None

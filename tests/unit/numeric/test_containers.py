@@ -219,7 +219,7 @@ def big_endian(content: bytes, dtype: str) -> bytes:
 
 @pytest.mark.parametrize("dtype", [*ORDINARY, *COMPLEX])
 def test_big_endian_archives(dtype: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    base = made(dtype, 2000).reshape(40, 50)
+    base = made(dtype, 600).reshape(12, 50)
     tensors = {"a": base, "columns": base[:, ::3], "turned": base.T, "one": base[3, 4]}
     path = tmp_path / "x.pt"
     checkpoint = paramcli.open(written(path, big_endian(saved(tensors), dtype)))
@@ -233,8 +233,9 @@ def test_big_endian_archives(dtype: str, tmp_path: Path, monkeypatch: pytest.Mon
     plain = paramcli.open(written(tmp_path / "plain.pt", saved(tensors)))
     assert measured(checkpoint) == measured(plain)
     cut_small(monkeypatch, 96, 3)
-    assert measured(checkpoint) == measured(plain)
-    for name, found in measured(checkpoint).items():
+    cut = measured(checkpoint)
+    assert cut == measured(plain)
+    for name, found in cut.items():
         assert_summary(found, numbers_of(tensors[name]))
 
 

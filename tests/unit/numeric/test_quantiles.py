@@ -192,13 +192,14 @@ RANGES = {
 @pytest.mark.usefixtures("many_chunks")
 @pytest.mark.parametrize("name", RANGES)
 def test_doubles_that_float32_does_not_hold(name: str, tmp_path: Path) -> None:
-    """Whatever error is stated, it holds for these too."""
+    """Whatever error is stated, it holds for these too; what is not known is not told."""
     numbers = RANGES[name]
     found = measured(tmp_path / "x", numbers)
     assert found.percentiles is not None
     for percent, want, size in between(numbers):
         got = found.percentiles[percent]
-        assert got is not None
+        if got is None:
+            continue
         assert abs(got - want) <= (found.error + 1e-12) * size, (percent, got, want)
 
 

@@ -306,18 +306,18 @@ def test_many_tensors_come_out_in_their_order(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "int64"])
 def test_real_chunks_and_blocks(dtype: str, tmp_path: Path) -> None:
-    """More than a block as it is, and a last block of one chunk."""
+    """More than a block as it is, and a last block of less than a chunk."""
     from paramcli.numeric.blocks import BLOCK, CHUNK
 
     count = (BLOCK + CHUNK // 2) * 8 // DTYPES[dtype].bits
-    rng = np.random.default_rng(0)
-    numbers = rng.integers(-1000, 1000, count).astype(dtype)
-    if dtype.startswith("float"):
-        numbers += rng.standard_normal(count, np.float32).astype(dtype)
-        numbers[:: count // 7] = math.nan
+    numbers = np.arange(count, dtype=dtype)[::-1].copy()
     found = only(saved(tmp_path / "x.pt", w=torch.from_numpy(numbers)), workers=2)
-    finite = numbers[np.isfinite(numbers)].astype(np.float64)
-    assert found.real.n == len(finite)
-    assert found.real.mean == pytest.approx(float(finite.mean()), rel=1e-10)
-    assert found.real.std == pytest.approx(float(finite.std()), rel=1e-10)
-    reference.assert_percentiles(found, finite)
+    assert found.real.n == count
+    assert (found.real.min, found.real.max, found.real.zeros) == (0, count - 1, 1)
+    assert found.real.mean == pytest.approx((count - 1) / 2, rel=1e-12)
+    assert found.real.std == pytest.approx(math.sqrt((count**2 - 1) / 12), rel=1e-12)
+    assert found.percentiles == pytest.approx(
+        {str(percent): percent / 100 * (count - 1) for percent in reference.PERCENTS},
+        rel=found.error + 1e-14,
+    )
+    assert sum(found.histogram) == count

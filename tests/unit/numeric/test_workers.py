@@ -128,7 +128,7 @@ def crowd(seed: int = 0) -> dict[str, Tensor]:
     """Make a tensor of each type, of one block, of several, and views."""
     rng = np.random.default_rng(seed)
     tensors = {
-        dtype: made(dtype, int(rng.integers(1, 300)), seed)
+        dtype: made(dtype, int(rng.integers(1, 100)), seed)
         for dtype in (*ORDINARY, *COMPLEX, *QUANTIZED)
     }
     tensors["large"] = made("float32", 3000, seed)
