@@ -59,7 +59,7 @@ class Pairs(NamedTuple):
     items: Sequence[tuple[object, object]]
 
 
-def encode(node: object) -> bytes:
+def encode(node: object) -> bytes:  # noqa: C901, PLR0911 - a form for each kind
     """Write the opcodes that push a value, using no memo."""
     match node:
         case Name(path):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from safetensors.torch import save as save_safetensors
 from torch import nn
-from torch.distributed import checkpoint as dcp
+from torch.distributed.checkpoint.state_dict_saver import save as save_distributed
 
 from tests import handmade, torch_objects
 from tests.handmade import Name, Persistent, TarTensor
@@ -146,5 +146,5 @@ def write_dcp(directory: Path, obj: dict[str, object] | None = None) -> Path:
     state = {"model": {"w": torch.zeros(2, 3), "b": torch.ones(3)}, "step": 3, "more": [1, "x"]}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        dcp.save(state if obj is None else obj, checkpoint_id=directory, no_dist=True)
+        save_distributed(state if obj is None else obj, checkpoint_id=directory, no_dist=True)
     return directory / ".metadata"

@@ -101,7 +101,7 @@ def described(tensors: Sequence[tuple[str, Tensor]]) -> tuple[list[Facts], list[
                 str(tensor.dtype).removeprefix("torch."),
                 tuple(tensor.shape),
                 tensor.stride() if tensor.layout == torch.strided else None,
-                tensor.storage_offset() if plain else 0,
+                int(tensor.storage_offset()) if plain else 0,
                 nbytes,
                 kind,
                 "meta" if tensor.is_meta else layout,
@@ -183,23 +183,29 @@ def stored_bytes(checkpoint: Checkpoint) -> Iterator[tuple[TensorInfo, bytes]]:
 
 def raw_bytes(tensor: Tensor) -> bytes:
     """Return all bytes of a tensor's storage."""
-    untyped = tensor.untyped_storage()
-    return bytes(untyped.tolist())
+    content: bytes = (
+        torch.empty(0, dtype=torch.uint8).set_(tensor.untyped_storage()).numpy().tobytes()
+    )
+    return content
 
 
 # --- tensors -------------------------------------------------------------------------------------
 
 
 def _filled(nbytes: int, seed: int) -> torch.UntypedStorage:
-    made = torch.UntypedStorage(nbytes)
+    made = torch.UntypedStorage(nbytes)  # type: ignore[no-untyped-call]
     if nbytes:
         view = torch.empty(0, dtype=torch.uint8).set_(made)
-        view.copy_(torch.frombuffer(bytearray(random.Random(seed).randbytes(nbytes)), dtype=torch.uint8))
+        view.copy_(
+            torch.frombuffer(bytearray(random.Random(seed).randbytes(nbytes)), dtype=torch.uint8)
+        )
     return made
 
 
 @st.composite
-def pools(draw: st.DrawFn, dtypes: Sequence[torch.dtype]) -> list[tuple[torch.UntypedStorage, torch.dtype]]:
+def pools(
+    draw: st.DrawFn, dtypes: Sequence[torch.dtype]
+) -> list[tuple[torch.UntypedStorage, torch.dtype]]:
     """Some storages, each of one element type: torch saves no storage under two."""
     found = []
     for seed in range(draw(st.integers(1, 4))):
@@ -213,7 +219,8 @@ def views(draw: st.DrawFn, pool: list[tuple[torch.UntypedStorage, torch.dtype]])
     """Any view of any storage: of any rank, empty, transposed, expanded, overlapping."""
     storage, dtype = draw(st.sampled_from(pool))
     room = storage.nbytes() // dtype.itemsize
-    size, stride = [], []
+    size: list[int] = []
+    stride: list[int] = []
     offset = draw(st.integers(0, max(room - 1, 0)))
     left = room - offset - 1
     for _ in range(draw(st.integers(0, 4))):
@@ -294,23 +301,23 @@ def meta(draw: st.DrawFn) -> Tensor:
     return found.T if found.dim() == 2 else found
 
 
-MODULES: dict[str, Callable[[], nn.Module]] = {
-    "linear": lambda: nn.Linear(2, 3),
-    "batch norm": lambda: nn.BatchNorm1d(2),
-    "lstm": lambda: nn.LSTM(2, 3, num_layers=2),
-    "attention": lambda: nn.MultiheadAttention(4, 2),
-    "tied": lambda: _tied(),
-    "containers": lambda: nn.ModuleDict(
-        {"a": nn.ModuleList([nn.Embedding(3, 2), nn.ParameterList([torch.ones(2)])])}
-    ),
-}
-
-
 def _tied() -> nn.Module:
     first = nn.Linear(2, 2)
     second = nn.Linear(2, 2, bias=False)
     second.weight = first.weight
     return nn.Sequential(first, second, first)
+
+
+MODULES: dict[str, Callable[[], nn.Module]] = {
+    "linear": lambda: nn.Linear(2, 3),
+    "batch norm": lambda: nn.BatchNorm1d(2),
+    "lstm": lambda: nn.LSTM(2, 3, num_layers=2),
+    "attention": lambda: nn.MultiheadAttention(4, 2),
+    "tied": _tied,
+    "containers": lambda: nn.ModuleDict(
+        {"a": nn.ModuleList([nn.Embedding(3, 2), nn.ParameterList([torch.ones(2)])])}
+    ),
+}
 
 
 @st.composite

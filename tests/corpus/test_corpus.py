@@ -94,7 +94,7 @@ def test_agrees_with_torchscript(row: dict[str, str]) -> None:
     checkpoint = paramcli.open(path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        state = torch.jit.load(path, map_location="cpu").state_dict()
+        state = torch.jit.load(path, map_location="cpu").state_dict()  # type: ignore[no-untyped-call]
     assert [(info.name, info.shape) for info in checkpoint] == [
         (name, tuple(tensor.shape)) for name, tensor in state.items()
     ]

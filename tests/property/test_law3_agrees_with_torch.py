@@ -126,7 +126,7 @@ def test_refusals_are_torchs_own(data: st.DataObject, path: Path) -> None:
     """A file of plain objects beside tensors is refused by weights_only just when we say so."""
     extra = data.draw(
         st.sampled_from(
-            [{1, 2}, frozenset([1]), bytearray(b"x"), b"bytes", 1 + 2j, slice(1), range(3), Ellipsis]
+            [{1, 2}, frozenset([1]), bytearray(b"x"), b"bytes", 1 + 2j, slice(1), range(3), ...]
         )
     )  # fmt: skip
     target = torch_objects.save({"w": torch_objects.crowd(2, 0), "extra": extra}, path)
@@ -145,5 +145,7 @@ def test_a_key_lists_what_stands_there(data: st.DataObject, path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         target = torch_objects.save(obj, path)
-    expected = torch_objects.described(list(torch_objects.leaves(torch_objects.load(target, weights_only=True)["root"])))
+    expected = torch_objects.described(
+        list(torch_objects.leaves(torch_objects.load(target, weights_only=True)["root"]))
+    )
     assert torch_objects.listed(paramcli.open(target, key="root").entries) == expected

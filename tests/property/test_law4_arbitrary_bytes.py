@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 MORE = settings(max_examples=3 * settings().max_examples)
-FORMATS = sorted(
-    ["zip", "zip of many", "legacy", "legacy of many", "tar", "script", "old script", "bundle"]
-    + ["safetensors"]
-)
+FORMATS = [
+    "bundle", "legacy", "legacy of many", "old script", "safetensors", "script", "tar", "zip",
+    "zip of many",
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -48,9 +48,12 @@ def opened(target: Path | str) -> Checkpoint | None:
         try:
             found = paramcli.open(target, everything=everything)
         except SourceError as error:
-            assert "\n" not in str(error)
-            return None
-        assert_sound(found)
+            message = str(error)
+        else:
+            assert_sound(found)
+            continue
+        assert "\n" not in message
+        return None
     return found
 
 
@@ -97,9 +100,13 @@ def spoiled(draw: st.DrawFn, content: bytes, other: bytes) -> bytes:
         at = draw(st.integers(0, len(made)))
         if draw(st.booleans()):
             at = max(len(made) - at, 0)  # the end of a zip says the most
-        match draw(st.sampled_from(["flip", "byte", "number", "insert", "delete", "cut", "splice"])):
+        match draw(
+            st.sampled_from(["flip", "byte", "number", "insert", "delete", "cut", "splice"])
+        ):
             case "flip":
-                made[at : at + 1] = bytes(b ^ 1 << draw(st.integers(0, 7)) for b in made[at : at + 1])
+                made[at : at + 1] = bytes(
+                    b ^ 1 << draw(st.integers(0, 7)) for b in made[at : at + 1]
+                )
             case "byte":
                 made[at : at + 1] = draw(st.binary(min_size=1, max_size=1))
             case "number":
@@ -168,7 +175,9 @@ def test_spoiled_index(data: st.DataObject, directory: Path) -> None:
 
 _json = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
     max_leaves=5,
 )  # fmt: skip
 
@@ -205,11 +214,11 @@ def _good_dcp(folder: Path, kept: dict[Path, bytes] = {}) -> bytes:  # noqa: B00
 
 # --- pickles -------------------------------------------------------------------------------------
 
-PATHS = sorted(
-    [*BUILDERS, "torch.FloatTensor", "torch.float32", "torch.int64", "torch.storage.UntypedStorage"]
-    + ["os.system", "collections.Counter", "torch.nn.modules.linear.Linear", "torch.per_tensor_affine"]
-    + ["torch.distributed.checkpoint.metadata.Metadata", "torch.distributed.tensor.DTensor"]
-)  # fmt: skip
+PATHS = [
+    *sorted(BUILDERS), "torch.FloatTensor", "torch.float32", "torch.int64", "os.system",
+    "torch.storage.UntypedStorage", "torch.nn.modules.linear.Linear", "torch.per_tensor_affine",
+    "torch.distributed.checkpoint.metadata.Metadata", "torch.distributed.tensor.DTensor",
+]  # fmt: skip
 _numbers = st.sampled_from([0, 1, 2, 3, 6, 7, -1, 1 << 31, 1 << 62, 1 << 63, 1 << 5_000])
 _atoms: st.SearchStrategy[object] = st.one_of(
     st.none(), st.booleans(), st.floats(), _numbers, _numbers,
@@ -252,7 +261,7 @@ nodes = st.recursive(_atoms, _larger, max_leaves=12)
 
 _opcodes = st.one_of(
     st.sampled_from([bytes([code]) for code in range(256)]),
-    st.sampled_from([b"(", b"}", b"]", b")", b"t", b"R", b"b", b"u", b"e", b"s", b"a", b"\x81", b"0"]),
+    st.sampled_from([bytes([code]) for code in b"(}])tRbuesa\x810"]),
     st.builds(lambda slot: b"q" + bytes([slot]), st.integers(0, 3)),
     st.builds(lambda slot: b"h" + bytes([slot]), st.integers(0, 3)),
     st.builds(lambda slot: b"r" + struct.pack("<I", slot), st.integers(0, (1 << 32) - 1)),
@@ -270,7 +279,7 @@ CARRIERS: dict[str, Callable[[bytes], bytes]] = {
     "legacy": lambda root: handmade.torch_legacy(b"\x80\x02" + root + b"."),
     "tar": _as_tar,
     "script": lambda root: handmade.torch_zip(
-        b"\x80\x02" + root + b".", **{"constants.pkl": b"\x80\x02)."}
+        b"\x80\x02" + root + b".", None, **{"constants.pkl": b"\x80\x02)."}
     ),
 }
 IN_ALL = pytest.mark.parametrize("carrier", CARRIERS)
@@ -355,7 +364,11 @@ def test_any_tar_members(
     storages += struct.pack("<q", 6) + bytes(24)
     tensors = handmade.pickled(1) + handmade.pickled((1, 10, Name("torch.FloatTensor")))
     tensors += struct.pack("<ii5q", 2, 0, 2, 3, 3, 1, 0)
-    good = {"pickle": handmade.pickled(Persistent(1)), "storages": storages + b"].", "tensors": tensors}
+    good = {
+        "pickle": handmade.pickled(Persistent(1)),
+        "storages": storages + b"].",
+        "tensors": tensors,
+    }
     assert handled(handmade.tarred(good), directory) is not None
     odd = [(11, 10, views, 2), (entry, entry, 0, 1), views]
     for spoilt in (
@@ -363,7 +376,10 @@ def test_any_tar_members(
         {"storages": storages + handmade.pickled(views)},
         {"storages": handmade.pickled(1) + handmade.pickled(entry) + bytes(40)},
         {"storages": handmade.pickled(count) + storages},
-        {"storages": handmade.pickled(1) + handmade.pickled((entry, 0, Name("torch.FloatStorage")))},
+        {
+            "storages": handmade.pickled(1)
+            + handmade.pickled((entry, 0, Name("torch.FloatStorage")))
+        },
         {"tensors": handmade.pickled(1) + handmade.pickled(tensor) + bytes(40)},
         {"tensors": handmade.pickled(1) + handmade.pickled((tensor, 10, 0)) + bytes(40)},
         {"tensors": handmade.pickled(count) + tensors},

@@ -14,7 +14,7 @@ F32 = DTYPES["float32"]
 
 
 def view(
-    name: str, shape: tuple[int, ...], stride: tuple[int, ...] | None = None, offset: int = 0,
+    name: str, shape: tuple[int, ...], stride: tuple[int, ...] | None = None, *, offset: int = 0,
     key: str = "s", dtype: DType = F32,
 ) -> TensorInfo:  # fmt: skip
     """Make a view of a storage, contiguous unless a stride is given."""
@@ -57,7 +57,8 @@ def views(draw: st.DrawFn, name: str) -> TensorInfo:
     dtype = DTYPES[draw(st.sampled_from(["float32", "int8", "float4_e2m1fn", "float64"]))]
     shape = tuple(draw(st.lists(st.integers(0, 3), max_size=2)))
     stride = tuple(draw(st.integers(0, 4)) for _ in shape)
-    return view(name, shape, stride, draw(st.integers(0, 8)), draw(st.sampled_from("aab")), dtype)
+    offset, key = draw(st.integers(0, 8)), draw(st.sampled_from("aab"))
+    return view(name, shape, stride, offset=offset, key=key, dtype=dtype)
 
 
 @st.composite
@@ -129,7 +130,7 @@ def test_views_agree_with_torch(shape: list[int], data: st.DataObject) -> None:
     stride = [data.draw(st.integers(0, 5)) for _ in shape]
     offset = data.draw(st.integers(0, 5))
     made = torch.zeros(200).as_strided(shape, stride, offset)
-    info = view("a", tuple(shape), tuple(stride), offset)
+    info = view("a", tuple(shape), tuple(stride), offset=offset)
     assert info.numel == made.numel()
     assert info.nbytes == made.nbytes
     assert info.contiguous == made.is_contiguous()
@@ -163,7 +164,9 @@ def test_bytes_are_rounded_up(name: str, count: int, nbytes: int) -> None:
 def test_composites_are_as_large_as_their_parts() -> None:
     parts = (view("indices", (2, 3), dtype=DTYPES["int64"]), view("values", (3,)))
     nowhere = Storage("", "meta", 0)
-    sparse = TensorInfo("s", F32, (100, 100), (100, 1), 0, nowhere, layout="sparse_coo", parts=parts)
+    sparse = TensorInfo(
+        "s", F32, (100, 100), (100, 1), 0, nowhere, layout="sparse_coo", parts=parts
+    )
     assert sparse.nbytes == 48 + 12
     assert [part.name for part in sparse.views()] == ["indices", "values"]
     quantized = view("q", (4,), dtype=DTYPES["qint8"])._replace(layout="quantized", parts=parts)
@@ -174,7 +177,7 @@ def test_composites_are_as_large_as_their_parts() -> None:
 # --- the checkpoint, and what is said of it ------------------------------------------------------
 
 
-def test_checkpoint_is_a_sequence_of_its_entries(tmp_path: object) -> None:
+def test_checkpoint_is_a_sequence_of_its_entries() -> None:
     entries = (view("a", (2,)), view("b", (3,)))
     checkpoint = Checkpoint(origin="x", format="zip", entries=entries)
     assert len(checkpoint) == 2
@@ -194,8 +197,10 @@ def test_checkpoint_is_a_sequence_of_its_entries(tmp_path: object) -> None:
         (Pickle(("a.b",), (), ""), "pickle: nothing run; 1 global seen, all understood"),
         (
             Pickle(("a.b",), ("os.system",), "it said so"),
-            "pickle: nothing run; 2 globals seen, 1 kept inert: os.system; "
-            "weights_only refuses it: it said so",
+            (
+                "pickle: nothing run; 2 globals seen, 1 kept inert: os.system; "
+                "weights_only refuses it: it said so"
+            ),
         ),
         (
             Pickle((), tuple("abcdefg"), ""),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from paramcli.errors import SourceError
 from paramcli.sources.pickles.calls import REBUILD
-from paramcli.sources.pickles.nodes import Dict, Global, Record
+from paramcli.sources.pickles.nodes import Dict, Global, Record, Set
 from paramcli.sources.pickles.opcodes import (
     GETS,
     MARKED,
@@ -79,7 +79,7 @@ class Machine:
         self._builders = builders
         self._more = more
         self.stack: list[object] = []
-        self._containers = 0
+        self._containers = self._text = 0
 
     def run(self) -> object:
         """Return what the pickle describes, in plain values and the classes of `nodes`.
@@ -111,7 +111,7 @@ class Machine:
         fresh = 0  # no memo slot from here on has been written
         runs: list[Run] = []
         again = False  # whether a tensor has just been built, so that a run of more may follow
-        self.stack, self._containers = stack, 0
+        self.stack, self._containers, self._text = stack, 0, 0
         for _ in range(MAX_OPERATIONS):
             self.position = pos
             if pos >= limit:
@@ -230,6 +230,13 @@ class Machine:
             found = self.asked[path] = Global(path)
         return found
 
+    def _charge(self, args: tuple[object, ...]) -> None:
+        """Charge for what a builder may copy: a few bytes can hand it the same thing again."""
+        self.count(sum(map(_copied, args)))
+        self._text += sum(len(text) for text in args if type(text) is str)
+        if self._text > len(self.data) + MAX_LINE:
+            raise ValueError("the same text is used again and again")
+
     def call(self, function: object, args: object) -> object:
         """Build what the call means, or keep it as a record that does nothing."""
         if type(args) is not tuple:
@@ -238,11 +245,24 @@ class Machine:
         if type(function) is Global:
             builder = self._builders.get(function.path)
             if builder is not None:
+                self._charge(args)
                 try:
                     return builder(args)
                 except (TypeError, IndexError):
                     raise ValueError(f"{function.path} is called with other arguments") from None
         return Record(function, args)
+
+
+def _copied(argument: object) -> int:
+    """How many items a builder may copy of an argument, beyond what is usual."""
+    size = 0
+    if type(argument) in (list, tuple):
+        size = len(argument)  # type: ignore[arg-type]
+    elif type(argument) is Dict:
+        size = len(argument.pairs)
+    elif type(argument) is Set:
+        size = len(argument.items)
+    return size - 8 if size > 8 else 0
 
 
 def _fills_dict(outer: list[list[object]]) -> bool:

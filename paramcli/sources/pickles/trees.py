@@ -20,7 +20,7 @@ __all__ = ["Picked", "flatten", "from_tree", "is_module", "pick"]
 
 MAX_DEPTH = 10_000
 MAX_REPEATED = 100_000
-MAX_TEXT = 1 << 27
+MAX_TEXT = 1 << 26
 _CONTAINERS = frozenset([Dict, Set, Record, list, tuple, TensorInfo])
 _TENSOR_GROUPS: tuple[tuple[str, Kind], ...] = (
     ("_parameters", "parameter"),
@@ -190,6 +190,8 @@ def _leaves(root: object, file: str) -> Iterator[tuple[str, object]]:
         for name, child in ways[-1]:
             if _is_leaf(child, plain):
                 text += len(name) + sum(map(len, names)) + len(names)
+                if text > MAX_TEXT:
+                    raise _boundless(file)
                 yield ".".join((*names, name)) if names else name, child
             elif id(child) not in around:
                 members = _members(child)
@@ -204,8 +206,12 @@ def _leaves(root: object, file: str) -> Iterator[tuple[str, object]]:
             ways.pop()
             around.discard(above.pop())
             del names[-1:]
-        if len(ways) > MAX_DEPTH or repeated > MAX_REPEATED or text > MAX_TEXT:
-            raise SourceError("its containers are nested beyond all bounds", path=file)
+        if len(ways) > MAX_DEPTH or repeated > MAX_REPEATED:
+            raise _boundless(file)
+
+
+def _boundless(file: str) -> SourceError:
+    return SourceError("its containers are nested beyond all bounds", path=file)
 
 
 def _named(name: str, info: TensorInfo) -> TensorInfo:

@@ -90,7 +90,7 @@ def test_the_directory_may_be_the_current_one(
 PACKAGE = "torch.distributed.checkpoint.metadata"
 
 
-class Broken(Exception):
+class BrokenError(Exception):
     """The metadata was refused; the text says why."""
 
 
@@ -145,12 +145,18 @@ def opened(folder: Path, root: object) -> Checkpoint:
     try:
         return paramcli.open(folder)
     except SourceError as error:
-        raise Broken(str(error)) from None
+        raise BrokenError(str(error)) from None
 
 
 def test_real_classes_are_those_made_here() -> None:
     """The names above are torch's own; a rename there would leave these tests behind."""
-    classes = [ChunkStorageMetadata, TensorStorageMetadata, TensorProperties, Metadata, MetadataIndex]
+    classes = [
+        ChunkStorageMetadata,
+        TensorStorageMetadata,
+        TensorProperties,
+        Metadata,
+        MetadataIndex,
+    ]
     assert {cls.__module__ for cls in classes} == {PACKAGE}
 
 
@@ -189,14 +195,14 @@ TENSORS = {
 
 @pytest.mark.parametrize("case", TENSORS)
 def test_tensor_that_does_not_add_up(case: str, tmp_path: Path) -> None:
-    with pytest.raises(Broken, match="metadata"):
+    with pytest.raises(BrokenError, match="metadata"):
         opened(tmp_path, holding({"w": TENSORS[case]}))
 
 
 def test_chunk_that_is_nowhere(tmp_path: Path) -> None:
     tensors = {"w": stored((4,), [chunk((0,), (2,)), chunk((2,), (2,))])}
     one = Pairs([placed("w", (0,), place())])
-    with pytest.raises(Broken, match="in no file"):
+    with pytest.raises(BrokenError, match="in no file"):
         opened(tmp_path, metadata(state_dict_metadata=tensors, storage_data=one))
 
 
@@ -204,7 +210,7 @@ def test_chunk_that_is_nowhere(tmp_path: Path) -> None:
 def test_place_of_no_chunk(offset: object, tmp_path: Path) -> None:
     tensors = {"w": stored((4,), [chunk((0,), (4,))])}
     both = Pairs([placed("w", (0,), place()), placed("w", offset, place())])
-    with pytest.raises(Broken, match="metadata"):
+    with pytest.raises(BrokenError, match="metadata"):
         opened(tmp_path, metadata(state_dict_metadata=tensors, storage_data=both))
 
 
@@ -230,7 +236,7 @@ PLACES = {
 @pytest.mark.parametrize("case", PLACES)
 def test_place_that_is_none(case: str, tmp_path: Path) -> None:
     """Of a value that is no tensor, too."""
-    with pytest.raises(Broken, match="metadata"):
+    with pytest.raises(BrokenError, match="metadata"):
         opened(tmp_path, metadata(storage_data=Pairs([placed("step", None, PLACES[case])])))
 
 
@@ -250,7 +256,7 @@ def test_place_that_is_none(case: str, tmp_path: Path) -> None:
     ],
 )
 def test_other_pickles(root: object, tmp_path: Path) -> None:
-    with pytest.raises(Broken):
+    with pytest.raises(BrokenError):
         opened(tmp_path, root)
 
 

@@ -61,9 +61,7 @@ def test_section_is_a_file_of_its_own(file: File) -> None:
     places=st.lists(st.tuples(st.integers(0, 1_000), st.integers(0, 24)), max_size=20),
     typical=st.sampled_from([1, 100, 1 << 20]),
 )
-def test_header_window_is_the_file(
-    places: list[tuple[int, int]], typical: int, file: File
-) -> None:
+def test_header_window_is_the_file(places: list[tuple[int, int]], typical: int, file: File) -> None:
     window = HeaderWindow(file, typical, 16)
     for offset, size in places:
         at = window.reach(offset, size)

@@ -16,7 +16,9 @@ def test_what_no_path_can_be(target: str) -> None:
         paramcli.open(target)
 
 
-@pytest.mark.parametrize("target", ["https://host/x.pt", "hf://org/repo", "s3://bucket/x", "gs://x"])
+@pytest.mark.parametrize(
+    "target", ["https://host/x.pt", "hf://org/repo", "s3://bucket/x", "gs://x"]
+)
 def test_addresses(target: str) -> None:
     with pytest.raises(UsageError) as caught:
         paramcli.open(target)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 from torch import Tensor, nn
-from torch._weights_only_unpickler import _get_allowed_globals  # noqa: PLC2701 - the list itself
+from torch._weights_only_unpickler import _get_allowed_globals
 
 import paramcli
 from paramcli.errors import SourceError
@@ -72,7 +72,15 @@ def test_tensors_of_untyped_storages(name: str, rebuilt: Callable[..., TensorInf
     """Offsets count elements of the tensor's own type, sizes of the storage count bytes."""
     of = storage(cls="torch.storage.UntypedStorage", numel=24)
     count = 24 // DTYPE_SIZE[name]
-    args = (of, 1, (count - 1,), (1,), False, Call("collections.OrderedDict"), Name(f"torch.{name}"))
+    args = (
+        of,
+        1,
+        (count - 1,),
+        (1,),
+        False,
+        Call("collections.OrderedDict"),
+        Name(f"torch.{name}"),
+    )
     info = rebuilt(Call("torch._utils._rebuild_tensor_v3", args))
     assert (info.dtype.name, info.shape, info.offset) == (name, (count - 1,), 1)
     assert info.storage.nbytes == 24
@@ -262,7 +270,8 @@ def wrapper(state: object, kind: str = "lost.Wrapper") -> Call:
 
 
 @pytest.mark.parametrize(
-    "state", [{"_inner": tensor(), "_spec": 3}, ({"_inner": tensor()}, None), (None, {"_inner": tensor()})]
+    "state",
+    [{"_inner": tensor(), "_spec": 3}, ({"_inner": tensor()}, None), (None, {"_inner": tensor()})],
 )
 def test_wrapper_subclasses(state: object, rebuilt: Callable[..., TensorInfo]) -> None:
     """The state of an object with slots is a pair: its dictionary, and its slots."""
@@ -313,7 +322,9 @@ def test_tensors_of_other_devices(function: str, rebuilt: Callable[..., TensorIn
 
 def test_tensors_by_way_of_numpy_are_no_tensors(opened: Open) -> None:
     """An array of NumPy is none of torch's storages: it stays an inert record."""
-    call = Call("torch._utils._rebuild_device_tensor_from_numpy", (Call("numpy.array"), None, "", False))
+    call = Call(
+        "torch._utils._rebuild_device_tensor_from_numpy", (Call("numpy.array"), None, "", False)
+    )
     assert len(opened(torch_zip({"w": tensor(), "n": call}))) == 1
 
 
@@ -354,7 +365,9 @@ def module(parameters: object = (), buffers: object = (), modules: object = ()) 
     return Built(Call("lost.Net", (), b"\x81"), state)
 
 
-@pytest.mark.parametrize("state", [(1, 2, 3, 4), (storage(), 0, (7,), (1,)), (storage(), None, (), ())])
+@pytest.mark.parametrize(
+    "state", [(1, 2, 3, 4), (storage(), 0, (7,), (1,)), (storage(), None, (), ())]
+)
 def test_states_that_do_not_fit(state: object, refused: Refuse) -> None:
     assert refused(torch_zip(module({"w": old(state=state)})))
     assert refused(torch_zip({"w": old(state=state)}))
@@ -392,9 +405,9 @@ class _Net(nn.Module):
 
 @pytest.mark.parametrize("zipped", [True, False])
 def test_whole_module_of_a_lost_class(
-    zipped: bool, opened: Open, monkeypatch: pytest.MonkeyPatch  # noqa: FBT001
+    opened: Open, monkeypatch: pytest.MonkeyPatch, *, zipped: bool
 ) -> None:
-    """The class cannot be imported where the file is read; its state dict is listed all the same."""
+    """The class cannot be imported where the file is read; its tensors are listed all the same."""
     lost = types.ModuleType("a_module_that_is_gone")
     net_class = type("Net", (_Net,), {"__module__": lost.__name__})
     lost.Net = net_class  # type: ignore[attr-defined]
@@ -424,11 +437,11 @@ def test_modules_in_a_dictionary(opened: Open) -> None:
 
 
 def test_module_within_itself(opened: Open) -> None:
-    around = Raw(
-        b"clost\nNet\n)\x81q\x05}(X\x0b\0\0\0_parameters}X\x01\0\0\0w"
-        + b"ctorch._utils\n_rebuild_tensor\n(" + encode(VIEW)[1:] + b"Rs"
-        + b"X\x08\0\0\0_modules}X\x02\0\0\0meh\x05sub"
-    )  # fmt: skip
+    parameters = encode({"w": Call("torch._utils._rebuild_tensor", VIEW)})
+    state = (
+        encode("_parameters") + parameters + encode("_modules") + b"}" + encode("me") + b"h\x05s"
+    )
+    around = Raw(b"clost\nNet\n)\x81q\x05}(" + state + b"ub")
     assert [info.name for info in opened(torch_zip(around))] == ["w"]
 
 
@@ -484,7 +497,8 @@ def test_storages_alone_are_no_tensors(opened: Open) -> None:
 
 ARGUMENTS: list[tuple[object, ...]] = [
     (), (None,), (1, 2), (storage(),), (tensor(),), (tensor(), None), (storage(), 0, 1, 2),
-    (storage(), 0, (2,), None, None, None, None), (Name("os.system"), ()), ([1, 2],), ("x", "rot13"),
+    (storage(), 0, (2,), None, None, None, None), (Name("os.system"), ()), ([1, 2],),
+    ("x", "rot13"),
     ("torch.sparse_coo", ()), ("torch.sparse_coo", (tensor(),)), ("torch.sparse_csr", (1, 2, 3, 4)),
     ("torch.sparse_none", (tensor(), tensor(), (2,))), (Name("torch.float32"), None, None),
     (Name("torch.FloatTensor"), (2,), (1,)), ({}, {}, {}, {}), (1.0, "x"),
@@ -508,7 +522,9 @@ def test_persistent_id_of_a_call(refused: Refuse) -> None:
 
 def test_pairs_as_keys(opened: Open) -> None:
     """Two keys that have no text of their own stay two."""
-    root = Pairs([((1, 2), tensor()), ((1, 3), tensor()), (b"1", tensor()), (1, tensor()), ("1", tensor())])
+    root = Pairs(
+        [((1, 2), tensor()), ((1, 3), tensor()), (b"1", tensor()), (1, tensor()), ("1", tensor())]
+    )
     checkpoint = opened(torch_zip(root), everything=True)
     assert len(checkpoint) == 5
     assert len({info.name for info in checkpoint}) == 5

@@ -67,7 +67,11 @@ OBJECTS: dict[str, Callable[[], object]] = {
     "namespace": lambda: {"args": Namespace(lr=1), "w": torch.zeros(1)},
     "set": lambda: {"w": torch.zeros(1), "set": {1, 2}},
     "slice": lambda: slice(1),
-    "dtype": lambda: {"dtype": torch.float32, "size": torch.Size([1]), "device": torch.device("cpu")},
+    "dtype": lambda: {
+        "dtype": torch.float32,
+        "size": torch.Size([1]),
+        "device": torch.device("cpu"),
+    },
     "layout": lambda: torch.strided,
     "function": lambda: torch.add,
     "numbers": lambda: [1, 1 << 100, 1.5, 1j, True, None, b"", b"x", "x"],

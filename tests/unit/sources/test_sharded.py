@@ -191,9 +191,12 @@ def test_shards_of_torch_save(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["{", "{}", '{"weight_map": {}}', '{"weight_map": []}', '{"weight_map": 3}', '{"a": "b"}']
-    + ['{"weight_map": {"a": "x", "a": "y"}}', "{" * 100_000, '{"a":' * 100_000, '{"x": ' + "9" * 5_000 + "}"],
-)
+    [
+        "{", "{}", '{"weight_map": {}}', '{"weight_map": []}', '{"weight_map": 3}', '{"a": "b"}',
+        '{"weight_map": {"a": "x", "a": "y"}}', "{" * 100_000, '{"a":' * 100_000,
+        '{"x": ' + "9" * 5_000 + "}",
+    ],
+)  # fmt: skip
 def test_json_that_is_no_index(text: str, tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text(text)
     refusal(tmp_path / "x.json")

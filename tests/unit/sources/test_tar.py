@@ -59,7 +59,7 @@ def spoilt(**members: bytes) -> bytes:
 
 
 def test_agrees_with_torch(opened: Open) -> None:
-    """Names, dtypes, shapes, strides, offsets and sharing; a view's elements count from its root."""
+    """A view's elements count from its root, so that both share one storage."""
     checkpoint = opened(GOOD)
     assert checkpoint.format == "torch-tar"
     assert checkpoint.pickle is not None
@@ -171,7 +171,9 @@ def test_damage(members: dict[str, bytes], refused: Refuse) -> None:
     assert refused(spoilt(**members))
 
 
-@pytest.mark.parametrize("view", [(11, 10, 4, 3), (11, 10, -1, 2), (11, 10, 0, None), (11, 99, 0, 1)])
+@pytest.mark.parametrize(
+    "view", [(11, 10, 4, 3), (11, 10, -1, 2), (11, 10, 0, None), (11, 99, 0, 1)]
+)
 def test_views_that_reach_too_far(view: tuple[object, ...], refused: Refuse) -> None:
     """Tensor 3 needs the view 11, which is not good."""
     made = torch_tar(

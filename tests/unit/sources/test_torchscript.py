@@ -46,7 +46,9 @@ MODULES: dict[str, Callable[[], nn.Module]] = {
     "linear": lambda: nn.Linear(2, 3),
     "buffers": Scripted,
     "tied": Tied,
-    "nested": lambda: nn.Sequential(nn.Sequential(nn.BatchNorm1d(2), nn.Dropout()), nn.Linear(2, 2)),
+    "nested": lambda: nn.Sequential(
+        nn.Sequential(nn.BatchNorm1d(2), nn.Dropout()), nn.Linear(2, 2)
+    ),
     "list": lambda: nn.Sequential(*(nn.Linear(2, 2) for _ in range(12))),
     "half": lambda: nn.Linear(2, 3).bfloat16(),
     "nothing": nn.ReLU,
@@ -59,14 +61,15 @@ def traced(module: nn.Module) -> bytes:
         warnings.simplefilter("ignore")
         dtype = next((p.dtype for p in module.parameters()), torch.float32)
         example = torch.zeros(3, 2, dtype=dtype)
-        torch.jit.save(torch.jit.trace(module.eval(), example), buffer)
+        module = torch.jit.trace(module.eval(), example)  # type: ignore[no-untyped-call]
+        torch.jit.save(module, buffer)
     return buffer.getvalue()
 
 
 def loaded(path: str) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return torch.jit.load(path)
+        return torch.jit.load(path)  # type: ignore[no-untyped-call]
 
 
 @pytest.mark.parametrize("write", [scripted, traced])

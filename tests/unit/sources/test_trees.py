@@ -45,7 +45,8 @@ PICKED: dict[str, tuple[dict[str, object], str | None]] = {
     "state_dict": ({"state_dict": MODEL, "optimizer": OPTIMIZER, "epoch": 3}, "state_dict"),
     "model": ({"model": MODEL, "optimizer": OPTIMIZER, "args": {"lr": 1}}, "model"),
     "model_state_dict": (
-        {"epoch": 1, "model_state_dict": MODEL, "optimizer_state_dict": OPTIMIZER}, "model_state_dict",
+        {"epoch": 1, "model_state_dict": MODEL, "optimizer_state_dict": OPTIMIZER},
+        "model_state_dict",
     ),
     "net": ({"net": MODEL, "acc": 0.9, "epoch": 3}, "net"),
     "params": ({"params": MODEL}, "params"),
@@ -59,7 +60,9 @@ PICKED: dict[str, tuple[dict[str, object], str | None]] = {
         },
         "state_dict",
     ),
-    "a model within a model": ({"model": {"state_dict": MODEL}, "optimizer": OPTIMIZER}, "model.state_dict"),
+    "a model within a model": (
+        {"model": {"state_dict": MODEL}, "optimizer": OPTIMIZER}, "model.state_dict",
+    ),
     "another name, all alone": ({"backbone": MODEL, "epoch": 1}, "backbone"),
     "another name beside an optimizer": ({"encoder": MODEL, "optim": OPTIMIZER}, "encoder"),
     "random states": (
@@ -229,7 +232,9 @@ def test_numbered_names_meet_no_other(opened: Open) -> None:
 
 def test_last_of_equal_keys_counts(opened: Open) -> None:
     """So it does in Python, in the place of the first."""
-    root = Pairs([("a", tensor(None, (1,), (1,))), ("b", tensor()), ("a", tensor(None, (5,), (1,)))])
+    root = Pairs(
+        [("a", tensor(None, (1,), (1,))), ("b", tensor()), ("a", tensor(None, (5,), (1,)))]
+    )
     checkpoint = opened(torch_zip(root))
     assert [(info.name, info.shape) for info in checkpoint] == [("a", (5,)), ("b", (2, 3))]
 
@@ -243,8 +248,8 @@ nodes: st.SearchStrategy[object] = st.recursive(
         st.lists(inner, max_size=3)
         | st.lists(inner, max_size=3).map(tuple)
         | st.lists(inner, max_size=3).map(Set)
-        | st.lists(st.tuples(st.text(max_size=2), inner), max_size=3, unique_by=lambda pair: pair[0]).map(
-            lambda pairs: Dict([part for pair in pairs for part in pair])
+        | st.dictionaries(st.text(max_size=2), inner, max_size=3).map(
+            lambda pairs: Dict([part for pair in pairs.items() for part in pair])
         )
     ),
     max_leaves=10,
@@ -254,7 +259,9 @@ nodes: st.SearchStrategy[object] = st.recursive(
 def walked(node: object, path: tuple[str, ...] = ()) -> list[tuple[str, object]]:
     """Walk the same tree by recursion; a list of plain values is one value."""
     match node:
-        case list() | tuple() if path and not any(isinstance(i, (list, tuple, Dict, Set)) for i in node):
+        case list() | tuple() if path and not any(
+            isinstance(i, (list, tuple, Dict, Set)) for i in node
+        ):
             return [(".".join(path), node)]
         case list() | tuple():
             children = [(str(index), child) for index, child in enumerate(node)]
