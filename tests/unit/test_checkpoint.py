@@ -81,7 +81,19 @@ def groups(entries: list[TensorInfo]) -> list[tuple[tuple[str, ...], str, int]]:
     return [(group.names, group.relation, group.bytes) for group in made]
 
 
+def composite(name: str, *parts: TensorInfo) -> TensorInfo:
+    nowhere = Storage("", "meta", 0)
+    return TensorInfo(name, F32, (9,), (1,), 0, nowhere, layout="sparse_coo", parts=parts)
+
+
 @given(entries=infos())
+@example(entries=[composite("c", view("i", (4,)), view("v", (4,), offset=2)), view("b", (3,))])
+@example(
+    entries=[
+        composite("c", view("i", (2,)), view("v", (2,), offset=2)),
+        view("a", (2,)), view("b", (2,), offset=2),
+    ]
+)  # fmt: skip
 @example(entries=[])
 @example(entries=[view("a", (4,)), view("b", (4,))])
 @example(entries=[view("a", (9,)), view("b", (2,), offset=1), view("c", (2,), offset=5)])

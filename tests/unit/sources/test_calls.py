@@ -142,7 +142,7 @@ def test_storages_mentioned_again(good: bytes) -> None:
     fast = ran(made, fast=True)
     assert not refused(fast)
     assert fast == ran(made, fast=False)
-    assert fast[2 * 1_500 + 1].storage == fast[2 * 7 + 1].storage  # type: ignore[union-attr, attr-defined]
+    assert fast[2 * 1_500 + 1].storage == fast[2 * 7 + 1].storage  # type: ignore[attr-defined]
 
 
 CHANGES = {
@@ -210,7 +210,7 @@ def test_large_numbers(tmp_path: Path) -> None:
     """Sizes, strides and offsets of one, two and four bytes, in one run."""
     whole = torch.zeros(70_000, dtype=torch.int8)
     state = {}
-    for n in range(300):
+    for n in range(50):
         state[f"a{n}"] = torch.zeros(300, 2, dtype=torch.int8)[n:, :1]
         state[f"b{n}"] = torch.empty(0, dtype=torch.int8).set_(
             torch.zeros(70_000, dtype=torch.int8).untyped_storage(), 66_000 + n, (2, 2), (300, 1)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise, product
 from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch.distributed.checkpoint.metadata import (
     ChunkStorageMetadata,
     Metadata,
@@ -18,9 +21,10 @@ import paramcli
 from paramcli.errors import SourceError
 from tests import torch_objects
 from tests.handmade import Built, Call, Name, Pairs, pickled
-from tests.sample_files import write_dcp
+from tests.sample_files import saved, write_dcp
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from paramcli.checkpoint import Checkpoint
@@ -88,6 +92,11 @@ def test_the_directory_may_be_the_current_one(
 # --- .metadata made by hand ----------------------------------------------------------------------
 
 PACKAGE = "torch.distributed.checkpoint.metadata"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("chunks")
 
 
 class BrokenError(Exception):
@@ -258,6 +267,41 @@ def test_place_that_is_none(case: str, tmp_path: Path) -> None:
 def test_other_pickles(root: object, tmp_path: Path) -> None:
     with pytest.raises(BrokenError):
         opened(tmp_path, root)
+
+
+@given(data=st.data())
+def test_values_are_put_together_from_chunks(data: st.DataObject, folder: Path) -> None:
+    """Boxes of any grid, in any order, in two files, each saved with any strides."""
+    shape = data.draw(st.lists(st.integers(1, 5), max_size=3))
+    whole = torch.arange(float(torch.Size(shape).numel())).reshape(shape)
+    cuts = [
+        sorted({0, size, *data.draw(st.lists(st.integers(0, size), max_size=2))}) for size in shape
+    ]
+    boxes, places = [], []
+    files = {"__0_0.distcp": b"", "__1_0.distcp": b"junk"}
+    for spans in data.draw(st.permutations(list(product(*map(pairwise, cuts))))):
+        piece = whole[tuple(slice(*span) for span in spans)]
+        order = data.draw(st.permutations(range(piece.dim())))
+        # The same elements, laid out in memory with the axes in another order.
+        piece = piece.permute(order).contiguous().permute(_inverse(order))
+        content = saved(piece)
+        file = data.draw(st.sampled_from(sorted(files)))
+        offset = tuple(start for start, _ in spans)
+        boxes.append(chunk(offset, tuple(piece.shape)))
+        places.append(placed("w", offset, place(file, len(files[file]), len(content))))
+        files[file] += content
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    root = metadata(
+        state_dict_metadata={"w": stored(tuple(shape), boxes)}, storage_data=Pairs(places)
+    )
+    (folder / ".metadata").write_bytes(pickled(root))
+    (info,) = checkpoint = paramcli.open(folder)
+    assert checkpoint.read(info.storage) == torch_objects.raw_bytes(whole)
+
+
+def _inverse(order: Sequence[int]) -> list[int]:
+    return sorted(range(len(order)), key=order.__getitem__)
 
 
 @pytest.mark.parametrize("planner", [None, {"w": ()}, {"w": "x"}, {"w": (None,)}, {3: 4}, [1]])

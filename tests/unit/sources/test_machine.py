@@ -326,10 +326,20 @@ def test_colliding_keys_are_never_hashed() -> None:
     assert len(found.pairs) == 120_000
 
 
-def test_budget_of_containers() -> None:
+@pytest.mark.parametrize("made", [b"]", b"}", b"\x8f", b"clost\nThing\n)R", b"N\x85"])
+def test_budget_of_containers(made: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two bytes of input make fifty and more of memory, and so no more than so many are made."""
+    monkeypatch.setattr("paramcli.sources.pickles.machine.MAX_CONTAINERS", 1_000)
+    assert ran((made + b"0") * 1_000 + b"N.") is None
     with pytest.raises(SourceError, match="containers"):
-        ran(b"]0" * 2_000_001 + b"N.")
+        ran((made + b"0") * 1_001 + b"N.")
+
+
+def test_budget_of_operations(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("paramcli.sources.pickles.machine.MAX_OPERATIONS", 1_000)
+    assert ran(b"N0" * 499 + b"N.") is None
+    with pytest.raises(SourceError, match="operations"):
+        ran(b"N0" * 500 + b"N.")
 
 
 def test_frame_of_any_length_is_passed_over() -> None:
