@@ -82,7 +82,7 @@ class TensorInfo(NamedTuple):
     `parts` are the tensors that a composite stands for (indices and values of a sparse tensor,
     the local shard of a DTensor, scales of a quantized one); `layout` says which kind it is,
     "strided" for the plain tensors that nearly all are; `facts` are what else the file says of it
-    (scale and zero point).
+    (scale and zero point), `marks` what is to be done with the bytes (to conjugate, to negate).
     """
 
     name: str
@@ -95,6 +95,7 @@ class TensorInfo(NamedTuple):
     layout: str = "strided"
     parts: tuple[TensorInfo, ...] = ()
     facts: tuple[tuple[str, str], ...] = ()
+    marks: tuple[Literal["conj", "neg"], ...] = ()
 
     @property
     def numel(self) -> int:
@@ -107,6 +108,11 @@ class TensorInfo(NamedTuple):
         if self.layout in _STORED_IN_PARTS:
             return sum(part.nbytes for part in self.parts)
         return self.dtype.nbytes(self.numel)
+
+    @property
+    def view(self) -> tuple[object, ...]:
+        """What makes it the same as another of this value: all but name, kind and facts."""
+        return (*self[1:6], self.marks)
 
     @property
     def contiguous(self) -> bool:
@@ -282,7 +288,7 @@ def share(entries: Iterable[TensorInfo]) -> tuple[Group, ...]:
 
 def _group(name: str, members: list[TensorInfo], shared: int) -> Group:
     names = tuple(info.name for info in members)
-    if len({info[1:6] for info in members}) > 1:
+    if len({info.view for info in members}) > 1:
         return Group(name, names, "overlap", shared)
     start, end = members[0].extent
     return Group(name, names, "same", min(shared, end - start))
@@ -319,7 +325,7 @@ def _of_each_name(
     joined: list[tuple[int, int, int, TensorInfo]] = []
     for span in sorted(spans, key=lambda span: (span[2], *span[:2])):
         start, end, order, info = span
-        if joined and joined[-1][2] == order and start <= joined[-1][1]:
+        if joined and joined[-1][2] == order and start < joined[-1][1]:
             joined[-1] = (joined[-1][0], max(end, joined[-1][1]), order, info)
         else:
             joined.append(span)

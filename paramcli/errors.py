@@ -18,7 +18,7 @@ class ParamcliError(Exception):
     exit_code = 2
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
-        super().__init__(message)
+        super().__init__(_one_line(message))
         self.hint = hint
 
 
@@ -55,3 +55,10 @@ class SourceError(ParamcliError):
 
 class UserCodeError(ParamcliError):
     """A model class of the user's own failed; the original exception is the `__cause__`."""
+
+
+def _one_line(message: str) -> str:
+    """Escape what the text of a file may have brought into a message: it is one line."""
+    if message.isprintable():
+        return message
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in message)

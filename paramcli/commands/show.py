@@ -119,7 +119,6 @@ def show(  # noqa: PLR0913 - one parameter for each documented option
             from paramcli.verbs.show import show_tensors
 
             report = _followed(
-                checkpoint,
                 lambda progress: show_tensors(
                     checkpoint, patterns, statistics=stats, values=values or part is not None,
                     part=part, device=device.value, progress=progress,
@@ -141,7 +140,6 @@ def _checked(
     from paramcli.verbs.show import check_finite
 
     report, read = _followed(
-        checkpoint,
         lambda progress: check_finite(checkpoint, patterns, device=device.value, progress=progress),
     )
     bad = report.tensors
@@ -153,8 +151,8 @@ def _checked(
     return 1 if bad else 0
 
 
-def _followed(checkpoint: Checkpoint, work: Callable[[Progress], T]) -> T:
-    progress = Progress(sum(info.nbytes for info in checkpoint.entries))
+def _followed(work: Callable[[Progress], T]) -> T:
+    progress = Progress()
     try:
         return work(progress)
     finally:

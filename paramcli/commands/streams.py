@@ -92,14 +92,13 @@ _PATIENCE = 1.0
 class Progress:
     """A line on stderr for work over a second, on a terminal only."""
 
-    def __init__(self, total: int) -> None:
-        self._total = total
+    def __init__(self) -> None:
         self._done = 0
         self._shown = time.monotonic() + _PATIENCE - _OFTEN
         self._began = False
 
-    def __call__(self, nbytes: int) -> None:
-        """Count bytes as done, and show how many now and then."""
+    def __call__(self, nbytes: int, total: int) -> None:
+        """Count bytes as done, of so many in all, and show how many now and then."""
         self._done += nbytes
         now = time.monotonic()
         if now - self._shown < _OFTEN or not sys.stderr.isatty():
@@ -107,8 +106,8 @@ class Progress:
         from paramcli.render.text import binary
 
         self._shown, self._began = now, True
-        share = self._done / max(self._total, 1)
-        sys.stderr.write(f"\r{binary(self._done)} of {binary(self._total)} ({share:.0%})\x1b[K")
+        share = self._done / max(total, 1)
+        sys.stderr.write(f"\r{binary(self._done)} of {binary(total)} ({share:.0%})\x1b[K")
         sys.stderr.flush()
 
     def close(self) -> None:

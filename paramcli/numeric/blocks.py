@@ -6,19 +6,20 @@ shrinks meanwhile gives an error, where a mapping would kill the process.
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 from paramcli.errors import SourceError
+from paramcli.sources.files import File
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
-    from paramcli.checkpoint import Checkpoint, TensorInfo
+    from paramcli.checkpoint import Checkpoint, Place, TensorInfo
 
     Raw = NDArray[np.uint8]
 
@@ -29,6 +30,8 @@ CHUNK = 3 << 18
 since four numbers of six bits fill three bytes."""
 BLOCK = 64 * CHUNK
 """Most bytes of a block: the unit of work, and of merging, whatever the number of workers."""
+REPEATED = 1 << 28
+"""Most bytes that are made of fewer: a file of a kilobyte can expand one number without end."""
 
 
 class Block(NamedTuple):
@@ -49,7 +52,7 @@ class Block(NamedTuple):
 def placed(checkpoint: Checkpoint, info: TensorInfo) -> list[Block] | None:
     """Cut a tensor into blocks, None where its bytes must first be gathered or unpacked."""
     place = checkpoint.locate(info.storage)
-    if place is None or not is_dense(info):
+    if place is None or info.marks or not is_dense(info):
         return None
     start, end = info.extent
     swapped = checkpoint.byteorder == "big" and info.dtype.bits > 8
@@ -94,23 +97,57 @@ def is_dense(info: TensorInfo) -> bool:
 
 
 def gather(checkpoint: Checkpoint, info: TensorInfo) -> bytes:
-    """Return a tensor's elements in row-major order, read by its strides."""
+    """Return a tensor's elements in row-major order, read by its strides.
+
+    Raises SourceError where the target holds no bytes for it, or few that it repeats without end.
+    """
     start, end = info.extent
     if end == start or info.numel == 0:
         return b""
+    if info.nbytes > max(REPEATED, 2 * (end - start)):
+        raise SourceError(
+            f"{info.name!r} repeats {end - start:,} bytes to {info.nbytes:,}, too many to read",
+            path=checkpoint.origin,
+        )
     place = checkpoint.locate(info.storage)
     if place is None:
         content = checkpoint.read(info.storage)[start:end]
     else:
-        content = _read(place.file, place.offset + start, end - start)
-    if info.contiguous:
+        content = _read(place, start, end - start)
+    bits = info.dtype.bits
+    if bits < 8:
+        content = _of_packed(content, info)
+    elif not info.contiguous:
+        elements = np.frombuffer(content, np.dtype((np.void, bits // 8)))
+        steps = [step * bits // 8 for step in info.stride]
+        content = as_strided(elements, info.shape, steps, writeable=False).tobytes()
+    return _unmarked(content, info, checkpoint.byteorder)
+
+
+def _of_packed(content: bytes, info: TensorInfo) -> bytes:
+    """Pack the elements anew, as they need not begin where a byte does."""
+    bits = info.dtype.bits
+    first = info.offset * bits % 8
+    each = np.unpackbits(np.frombuffer(content, np.uint8), bitorder="little")[first:]
+    steps = [step * bits for step in info.stride]
+    picked = as_strided(each, (*info.shape, bits), (*steps, 1), writeable=False)
+    return np.packbits(picked, bitorder="little").tobytes()
+
+
+def _unmarked(content: bytes, info: TensorInfo, byteorder: str) -> bytes:
+    """Carry out what is only marked: turn the signs of all numbers, or of imaginary parts."""
+    if not info.marks:
         return content
-    width = info.dtype.bits // 8
-    strided = np.lib.stride_tricks.as_strided(
-        np.frombuffer(content, np.dtype((np.void, width))),
-        info.shape, [step * width for step in info.stride], writeable=False,
-    )  # fmt: skip
-    return strided.tobytes()
+    parts = 2 if info.dtype.name.startswith("complex") else 1
+    width = info.dtype.bits // 8 // parts
+    turned = bytearray(content)
+    each = np.frombuffer(turned, np.uint8).reshape(-1, parts, width)
+    signs = each[..., -1 if byteorder == "little" else 0]
+    if "neg" in info.marks:
+        signs ^= 0x80
+    if "conj" in info.marks:
+        signs[:, 1] ^= 0x80
+    return bytes(turned)
 
 
 def chunks(block: Block) -> Iterator[Raw]:
@@ -120,30 +157,15 @@ def chunks(block: Block) -> Iterator[Raw]:
         yield from (whole[at : at + CHUNK] for at in range(0, block.nbytes, CHUNK))
         return
     buffer = np.empty(min(CHUNK, block.nbytes), np.uint8)
-    descriptor = os.open(block.file, os.O_RDONLY)
-    try:
+    with File(block.file) as file:
         for done in range(0, block.nbytes, CHUNK):
             chunk = buffer[: block.nbytes - done]
-            _fill(descriptor, memoryview(chunk.data), block.offset + done, block.file)
+            file.fill(memoryview(chunk.data), block.offset + done)
             yield chunk
-    finally:
-        os.close(descriptor)
 
 
-def _read(path: str, offset: int, size: int) -> bytes:
+def _read(place: Place, start: int, size: int) -> bytes:
     content = bytearray(size)
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        _fill(descriptor, memoryview(content), offset, path)
-    finally:
-        os.close(descriptor)
+    with File(place.file) as file:
+        file.fill(memoryview(content), place.offset + start)
     return bytes(content)
-
-
-def _fill(descriptor: int, target: memoryview, offset: int, path: str) -> None:
-    done = 0
-    while done < len(target):
-        got = os.preadv(descriptor, [target[done:]], offset + done)
-        if not got:
-            raise SourceError("the file shrank while it was read", path=path, offset=offset + done)
-        done += got

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from paramcli.numeric.blocks import chunks
 from paramcli.numeric.codes import CODED, COMPLEX, WIDE
-from paramcli.numeric.moments import NOTHING, Moments, merge
+from paramcli.numeric.moments import NOTHING, Moments, merge, scale, times_two_to
+from paramcli.numeric.quantiles import tally
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,17 +18,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from paramcli.numeric.blocks import Block, Raw
+    from paramcli.numeric.quantiles import Search
 
     Counts = NDArray[np.int64]
     Numbers = NDArray[np.generic]
 
 __all__ = [
-    "Found", "NumpyRoom", "Sparse", "codes_of", "finite", "numbers_of", "sparse", "together",
+    "Found", "NumpyRoom", "Refined", "Sparse", "codes_of", "finite", "numbers_of", "sparse",
+    "together",
 ]  # fmt: skip
 
-_PREFIXES = 1 << 16
-_LARGEST = float(np.finfo(np.float32).max)
-
+_TOPS = 1 << 16
 
 FEW = 1 << 13
 """Bytes up to which sorting codes is faster than a table of all that there can be."""
@@ -40,13 +42,20 @@ class Sparse(NamedTuple):
 
 
 class Found(NamedTuple):
-    """Moments of a block, and how often each prefix occurs among its finite elements.
-
-    A prefix is the upper half of a number's float32: sign, exponent and seven bits.
-    """
+    """Moments of a block, and how often each upper halfword occurs among its finite elements."""
 
     moments: Moments
-    prefixes: Sparse | None
+    tops: Sparse | None
+
+
+class Refined(NamedTuple):
+    """How often each halfword follows one of the prefixes of a search, and its histogram.
+
+    What follows is given as (index of the prefix) * 65536 + halfword.
+    """
+
+    digits: Sparse
+    bins: Counts | None
 
 
 def _count_codes(block: Block) -> Sparse:
@@ -76,9 +85,9 @@ def codes_of(raw: Raw, bits: int, block: Block) -> Numbers:
     return np.concatenate([raw >> shift & ((1 << bits) - 1) for shift in shifts])
 
 
-def _measure(block: Block, *, prefixes: bool) -> Found:
+def _measure(block: Block, *, tops: bool) -> Found:
     """Measure a block of a wide real type."""
-    total, counts = NOTHING, np.zeros(_PREFIXES, np.int64) if prefixes else None
+    total, counts = NOTHING, np.zeros(_TOPS, np.int64) if tops else None
     scratch = np.empty(0)
     with np.errstate(all="ignore"):
         for raw in chunks(block):
@@ -88,7 +97,7 @@ def _measure(block: Block, *, prefixes: bool) -> Found:
             moments, finite = _moments(numbers, scratch)
             total = merge(total, moments)
             if counts is not None:
-                counts += np.bincount(_high(_as_float32(finite)), minlength=_PREFIXES)
+                counts += np.bincount(_halfwords(finite)[:, -1], minlength=_TOPS)
     return Found(total, None if counts is None else sparse(counts))
 
 
@@ -118,11 +127,16 @@ def _moments(numbers: Numbers, scratch: NDArray[np.float64]) -> tuple[Moments, N
     n = len(numbers)
     centred = scratch[:n]
     np.copyto(centred, numbers, casting="unsafe")
+    low, high = low.item(), high.item()
+    power = scale(low, high)
+    if power:
+        centred = times_two_to(centred, -power)
     mean = float(centred.sum()) / n
     centred -= mean
-    m2 = float(centred.dot(centred))
-    found = Moments(n, mean, m2, low.item(), high.item(), zeros, minus, nan, positive, negative)
-    return found, numbers
+    spread = math.sqrt(centred.dot(centred))
+    if power:
+        mean, spread = times_two_to(mean, power), times_two_to(spread, power)
+    return Moments(n, mean, spread, low, high, zeros, minus, nan, positive, negative), numbers
 
 
 def _measure_complex(block: Block) -> tuple[Moments, Moments]:
@@ -158,47 +172,52 @@ def _measure_complex(block: Block) -> tuple[Moments, Moments]:
     return real, imaginary
 
 
-def _refine(work: tuple[Sequence[Block], Sequence[int]]) -> Sparse:
-    """Count the lower halves of the float32 numbers that have one of some prefixes.
-
-    What occurs is given as (index of the prefix) * 65536 + lower half.
-    """
-    blocks, wanted = work
-    number = np.zeros(_PREFIXES, np.uint8)
-    number[list(wanted)] = np.arange(1, len(wanted) + 1)
-    counts = np.zeros(len(wanted) * _PREFIXES, np.int64)
+def _refine(work: tuple[Sequence[Block], Search]) -> Refined:
+    """Count the halfwords that follow one of some prefixes, the next bits of an order statistic."""
+    blocks, search = work
+    prefixes = np.array(search.prefixes, np.uint64)
+    order = np.argsort(prefixes)
+    tops = np.zeros(_TOPS, np.bool_)
+    tops[prefixes >> (search.known - 16)] = True
+    counts = np.zeros(len(prefixes) * _TOPS, np.int64)
+    bins = None
     with np.errstate(all="ignore"):
         for block in blocks:
             for raw in chunks(block):
                 numbers = numbers_of(raw, block)
                 if numbers.dtype.kind == "f":
                     numbers = _all_finite(numbers)
-                floats = _as_float32(numbers)
-                which = number[_high(floats)]
-                hit = np.flatnonzero(which)
-                lower = floats.view("<u2")[::2][hit]
-                at = (which[hit].astype(np.int64) - 1) * _PREFIXES + lower
-                counts += np.bincount(at, minlength=len(counts))
-    return sparse(counts)
+                halves = _halfwords(numbers)
+                hit = halves[np.flatnonzero(tops[halves[:, -1]])]
+                begins = _begins(hit, search.known)
+                place = np.searchsorted(prefixes, begins, sorter=order)
+                index = order[np.minimum(place, len(prefixes) - 1)]
+                follows = index << 16 | hit[:, -1 - search.known // 16]
+                counts += np.bincount(follows[prefixes[index] == begins], minlength=len(counts))
+                if search.bins:
+                    found = tally(numbers, *search.bins)
+                    bins = found if bins is None else bins + found
+    return Refined(sparse(counts), bins)
+
+
+def _halfwords(numbers: Numbers) -> NDArray[np.uint16]:
+    """The bits of numbers, 16 at a time, the upper ones last: (elements, halfwords of each)."""
+    little = np.ascontiguousarray(numbers, numbers.dtype.newbyteorder("<"))
+    return little.view("<u2").reshape(-1, numbers.dtype.itemsize // 2)
+
+
+def _begins(halves: NDArray[np.uint16], known: int) -> NDArray[np.uint64]:
+    """The upper `known` bits of elements given by halfwords."""
+    found = np.zeros(len(halves), np.uint64)
+    for place in range(known // 16):
+        found <<= np.uint64(16)
+        found |= halves[:, -1 - place]
+    return found
 
 
 def _all_finite(numbers: Numbers) -> Numbers:
     finite = np.isfinite(numbers)
     return numbers if finite.all() else numbers[finite]
-
-
-def _as_float32(numbers: Numbers) -> NDArray[np.float32]:
-    """Numbers as little-endian float32; what lies beyond its range becomes its largest number."""
-    if numbers.dtype == np.dtype("<f4"):
-        return np.ascontiguousarray(numbers)
-    if numbers.dtype.itemsize == 8 and numbers.dtype.kind == "f":
-        numbers = np.clip(numbers, -_LARGEST, _LARGEST)
-    return numbers.astype("<f4")
-
-
-def _high(numbers: NDArray[np.float32]) -> NDArray[np.uint16]:
-    """The upper halves of float32 numbers: sign, exponent and seven bits."""
-    return numbers.view("<u2")[1::2]
 
 
 def sparse(counts: Counts) -> Sparse:

@@ -12,15 +12,19 @@ import numpy as np
 
 from paramcli.errors import ParamcliError
 from paramcli.numeric.codes import CODED, COMPLEX
-from paramcli.numeric.cpu import Found, Sparse, codes_of, numbers_of, sparse
-from paramcli.numeric.moments import NOTHING, Moments
+from paramcli.numeric.cpu import Found, Refined, Sparse, codes_of, numbers_of, sparse
+from paramcli.numeric.moments import NOTHING, Moments, scale, times_two_to
+from paramcli.numeric.quantiles import BINS, binning
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import torch
+    from numpy.typing import NDArray
 
     from paramcli.numeric.blocks import Block
+    from paramcli.numeric.cpu import Counts, Numbers
+    from paramcli.numeric.quantiles import Search
 
 __all__ = ["TorchRoom", "open_device"]
 
@@ -53,13 +57,11 @@ class TorchRoom:
         ])  # fmt: skip
         return self._counts(self._put(codes), 1 << bits)
 
-    def measure(self, block: Block, *, prefixes: bool) -> Found:
+    def measure(self, block: Block, *, tops: bool) -> Found:
         """Measure a block of a wide real type."""
         numbers = np.concatenate([numbers_of(raw, block) for raw in _whole(block)])
-        moments, finite = self._moments(numbers)
-        if not prefixes:
-            return Found(moments, None)
-        return Found(moments, self._counts(self._prefixes(finite), 1 << 16))
+        moments = self._moments(numbers)
+        return Found(moments, self._counts(self._begins(numbers, 16), 1 << 16) if tops else None)
 
     def measure_complex(self, block: Block) -> tuple[Moments, Moments]:
         """Measure real and imaginary parts of a block of a complex type."""
@@ -79,78 +81,89 @@ class TorchRoom:
             zeros=zeros, nan=int(nan.sum()), positive_inf=int(inf.sum())
         ), imaginary
 
-    def refine(self, work: tuple[Sequence[Block], Sequence[int]]) -> Sparse:
-        """Count the lower halves of the float32 numbers that have one of some prefixes."""
+    def refine(self, work: tuple[Sequence[Block], Search]) -> Refined:
+        """Count the halfwords that follow one of some prefixes, and fill a histogram."""
         import torch
 
-        blocks, wanted = work
-        number = torch.zeros(1 << 16, dtype=torch.int64, device=self._device)
-        number[torch.tensor(wanted, device=self._device)] = torch.arange(
-            1, len(wanted) + 1, device=self._device
-        )
-        counts = torch.zeros(len(wanted) << 16, dtype=torch.int64, device=self._device)
+        blocks, search = work
+        prefixes = torch.tensor(search.prefixes, device=self._device)
+        counts = torch.zeros(len(prefixes) << 16, dtype=torch.int64, device=self._device)
+        known = (1 << search.known) - 1
+        bins = None
         for block in blocks:
             numbers = np.concatenate([numbers_of(raw, block) for raw in _whole(block)])
-            bits = self._bits(self._moments(numbers)[1])
-            which = number[bits >> 16 & 0xFFFF]
-            hit = which > 0
-            at = (which[hit] - 1 << 16) + (bits[hit] & 0xFFFF)
-            counts += torch.bincount(at, minlength=len(counts))
-        return sparse(counts.cpu().numpy())
+            longer = self._begins(numbers, search.known + 16)
+            for index, prefix in enumerate(prefixes):
+                found = longer[longer >> 16 & known == prefix] & 0xFFFF
+                counts[index << 16 : index + 1 << 16] += torch.bincount(found, minlength=1 << 16)
+            if search.bins:
+                tallied = self._tally(numbers, *search.bins)
+                bins = tallied if bins is None else bins + tallied
+        return Refined(sparse(counts.cpu().numpy()), bins)
 
-    def _moments(
-        self, numbers: np.ndarray[tuple[int], np.dtype[np.generic]]
-    ) -> tuple[Moments, torch.Tensor]:
-        """Moments of an array, and its finite elements on the device."""
+    def _moments(self, numbers: Numbers) -> Moments:
+        """Moments of an array."""
         import torch
 
         if numbers.dtype.kind == "u":  # torch computes little with wide unsigned integers
             low, high = int(numbers.min()), int(numbers.max())
-            finite = self._put(numbers.astype(np.float64))
-            return self._of_finite(finite)._replace(min=low, max=high), finite
-        every = self._put(numbers.astype(numbers.dtype.newbyteorder("=")))
+            found = self._of_finite(self._put(numbers.astype(np.float64)))
+            return found._replace(min=low, max=high)
+        every = self._put(numbers)
         if not every.is_floating_point():
-            return self._of_finite(every), every
+            return self._of_finite(every)
         counts = [int((every == value).sum()) for value in (math.inf, -math.inf)]
         nan = int(every.isnan().sum())
         finite = every[torch.isfinite(every)] if nan or any(counts) else every
         found = self._of_finite(finite)
-        return found._replace(nan=nan, positive_inf=counts[0], negative_inf=counts[1]), finite
+        return found._replace(nan=nan, positive_inf=counts[0], negative_inf=counts[1])
+
+    def _begins(self, numbers: Numbers, known: int) -> torch.Tensor:
+        """The upper bits of the finite elements, as int64 without a sign below 64 of them."""
+        width = numbers.dtype.itemsize * 8
+        native = np.ascontiguousarray(numbers, numbers.dtype.newbyteorder("="))
+        bits = self._put(native.view(f"i{width // 8}")).long() >> (width - known)
+        if known < 64:
+            bits &= (1 << known) - 1
+        return bits[self._put(native).isfinite()] if numbers.dtype.kind == "f" else bits
 
     def _of_finite(self, numbers: torch.Tensor) -> Moments:
         if not numbers.numel():
             return NOTHING
-        double = numbers.double()
+        low, high = numbers.min().item(), numbers.max().item()
+        power = scale(low, high)
+        double = times_two_to(numbers.double(), -power) if power else numbers.double()
         mean = double.mean()
+        spread = math.sqrt(float((double - mean).square().sum()))
         zero = numbers == 0
         negative = int((zero & numbers.signbit()).sum()) if numbers.is_floating_point() else 0
         return Moments(
-            numbers.numel(), float(mean), float((double - mean).square().sum()),
-            numbers.min().item(), numbers.max().item(), int(zero.sum()), negative,
+            numbers.numel(), times_two_to(float(mean), power), times_two_to(spread, power),
+            low, high, int(zero.sum()), negative,
         )  # fmt: skip
 
-    def _bits(self, finite: torch.Tensor) -> torch.Tensor:
+    def _tally(self, numbers: Numbers, low: float, high: float) -> Counts:
+        """Count the finite ones in equal bins, by the same steps as `quantiles.tally`."""
         import torch
 
-        largest = torch.finfo(torch.float32).max
-        single = finite.clamp(-largest, largest) if finite.dtype is torch.float64 else finite
-        return single.float().contiguous().view(torch.int32).long()
-
-    def _prefixes(self, finite: torch.Tensor) -> torch.Tensor:
-        return self._bits(finite) >> 16 & 0xFFFF
+        places = self._put(numbers.astype(np.float64))
+        places, start, width = binning(places[places.isfinite()], low, high)
+        bins = ((places - start) * width).clamp(0, BINS - 1).long()
+        return torch.bincount(bins, minlength=BINS).cpu().numpy()
 
     def _counts(self, codes: torch.Tensor, size: int) -> Sparse:
         import torch
 
         return sparse(torch.bincount(codes, minlength=size).cpu().numpy())
 
-    def _put(self, numbers: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> torch.Tensor:
+    def _put(self, numbers: NDArray[np.generic]) -> torch.Tensor:
         import torch
 
-        return torch.from_numpy(numbers).to(self._device)
+        native = numbers.astype(numbers.dtype.newbyteorder("="), copy=False)
+        return torch.from_numpy(native).to(self._device)
 
 
-def _whole(block: Block) -> list[np.ndarray[tuple[int], np.dtype[np.uint8]]]:
+def _whole(block: Block) -> list[NDArray[np.uint8]]:
     """All chunks of a block at once: a device wants large pieces."""
     from paramcli.numeric.blocks import chunks
 

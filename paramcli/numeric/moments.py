@@ -7,21 +7,24 @@ which stays right where the mean is large against the spread.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar, cast
 
-__all__ = ["NOTHING", "Moments", "merge"]
+__all__ = ["NOTHING", "Moments", "merge", "scale", "times_two_to"]
+
+Number = TypeVar("Number")
 
 
 class Moments(NamedTuple):
-    """Of `n` finite elements: mean, sum of squares about it, extremes; and counts of the rest.
+    """Of `n` finite elements: mean, spread about it, extremes; and counts of the rest.
 
+    `spread` is the root of the sum of squares about the mean: it stays within what a float holds.
     `n` leaves out the `nan`, `positive_inf` and `negative_inf` that are counted beside it; `zeros`
     has both signs of zero, `negative_zeros` the one.
     """
 
     n: int
     mean: float
-    m2: float
+    spread: float
     min: float
     max: float
     zeros: int = 0
@@ -33,12 +36,12 @@ class Moments(NamedTuple):
     @property
     def std(self) -> float:
         """The population's standard deviation of the finite elements."""
-        return math.sqrt(max(self.m2, 0.0) / self.n)
+        return self.spread / math.sqrt(self.n)
 
     @property
     def l2(self) -> float:
         """The Euclidean norm of the finite elements: no cancellation, both terms are positive."""
-        return math.sqrt(max(self.m2, 0.0) + self.n * self.mean * self.mean)
+        return math.hypot(self.spread, math.sqrt(self.n) * self.mean)
 
     @property
     def finite(self) -> bool:
@@ -54,9 +57,29 @@ def merge(a: Moments, b: Moments) -> Moments:
     n = a.n + b.n
     counts = (x + y for x, y in zip(a[5:], b[5:], strict=True))
     if not a.n or not b.n:
-        mean, m2 = (a.mean, a.m2) if a.n else (b.mean, b.m2)
+        mean, spread = (a.mean, a.spread) if a.n else (b.mean, b.spread)
     else:
+        share = b.n / n
         delta = b.mean - a.mean
-        mean = a.mean + delta * (b.n / n)
-        m2 = a.m2 + b.m2 + delta * delta * (a.n * (b.n / n))
-    return Moments(n, mean, m2, min(a.min, b.min), max(a.max, b.max), *counts)
+        mean = a.mean + delta * share
+        if not math.isfinite(delta):
+            mean = a.mean * (1 - share) + b.mean * share
+        spread = math.hypot(a.spread, b.spread, delta * math.sqrt(a.n * share))
+    return Moments(n, mean, spread, min(a.min, b.min), max(a.max, b.max), *counts)
+
+
+def scale(low: float, high: float) -> int:
+    """Power of two by which numbers between `low` and `high` are divided before they are squared.
+
+    Zero, but for numbers whose squares a float64 would not hold.
+    """
+    exponent = math.frexp(max(abs(low), abs(high)))[1]
+    return exponent if abs(exponent) > 450 else 0
+
+
+def times_two_to(number: Number, power: int) -> Number:
+    """Multiply a number, or an array of either room, by a power of two that may be no float."""
+    half = power // 2
+    scaled: Any = number
+    scaled = scaled * 2.0**half * 2.0 ** (power - half)
+    return cast("Number", scaled)

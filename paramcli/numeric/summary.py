@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
@@ -20,7 +19,8 @@ if TYPE_CHECKING:
 
     from paramcli.checkpoint import Checkpoint, TensorInfo
     from paramcli.numeric.blocks import Block
-    from paramcli.numeric.cpu import Found, Sparse
+    from paramcli.numeric.cpu import Found, Refined, Sparse
+    from paramcli.numeric.quantiles import Search
 
     Percentiles = Mapping[str, float | None]
 
@@ -33,15 +33,13 @@ SMALL_WORK = 1 << 25
 class Summary(NamedTuple):
     """What was measured of one tensor: `real` alone, or with the `imaginary` part of a complex one.
 
-    `percentiles` and `histogram` are those of the finite elements; `error` is how far off a
-    percentile can be, relative to itself, and `method` how it was found.
+    `percentiles` and `histogram` are those of the finite elements, None and empty where they were
+    not asked for, or there are none.
     """
 
     real: Moments
     imaginary: Moments | None = None
     percentiles: Percentiles | None = None
-    method: str = "none"
-    error: float = 0.0
     histogram: tuple[int, ...] = ()
 
 
@@ -49,22 +47,24 @@ class Room(Protocol):
     """Where numbers are computed: the questions asked of a block (see `cpu`)."""
 
     def count_codes(self, block: Block) -> Sparse: ...
-    def measure(self, block: Block, *, prefixes: bool) -> Found: ...
+    def measure(self, block: Block, *, tops: bool) -> Found: ...
     def measure_complex(self, block: Block) -> tuple[Moments, Moments]: ...
-    def refine(self, work: tuple[Sequence[Block], Sequence[int]]) -> Sparse: ...
+    def refine(self, work: tuple[Sequence[Block], Search]) -> Refined: ...
 
 
 class _Pending(NamedTuple):
-    """A wide tensor whose percentiles want a second pass."""
+    """A wide tensor whose percentiles want further passes."""
 
     moments: Moments
-    prefixes: Sparse
+    tops: Sparse
 
 
 def measurable(info: TensorInfo) -> bool:
     """Whether the elements of a tensor are numbers that can be measured."""
     name = info.dtype.name
     counted = name in CODED or name in WIDE or name in COMPLEX
+    if info.numel * info.dtype.bits % 8:
+        return False  # the last byte has bits that are no element
     return counted and info.layout in ("strided", "quantized")
 
 
@@ -75,9 +75,9 @@ def summarize(  # noqa: PLR0913 - how to compute, each apart
     percentiles: bool = True,
     workers: int | None = None,
     device: str = "cpu",
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> list[Summary]:
-    """Measure measurable tensors; `progress` is told the bytes as they are done.
+    """Measure measurable tensors; `progress` is told bytes as they are done, and all there are.
 
     The result does not depend on the number of workers. On another `device` than "cpu" torch
     computes, one block after another. Raises SourceError where a target holds
@@ -93,19 +93,22 @@ def summarize(  # noqa: PLR0913 - how to compute, each apart
     if workers is None:
         workers = available() if sum(job[0].nbytes for job in jobs) > SMALL_WORK else 1
     results = spread(partial(_measure, room), jobs, workers)
+    total = sum(info.nbytes for info in infos)
     summaries: list[Summary] = []
     for info, plan in zip(infos, plans, strict=True):
         blocks = gathered(checkpoint, info) if plan is None else plan
+        measured = results
         if plan is None:
-            found = [_measure(room, (block, percentiles)) for block in blocks]
-        else:
-            found = list(islice(results, len(plan)))
+            measured = (_measure(room, (block, percentiles)) for block in blocks)
+        found = []
+        for block, part in zip(blocks, measured, strict=False):
+            found.append(part)
+            if progress is not None:
+                progress(block.nbytes, total)
         first = _finish(info.dtype.name, found, percentiles=percentiles)
         if isinstance(first, _Pending):
             first = _refined(room, first, blocks, workers)
         summaries.append(first)
-        if progress is not None:
-            progress(info.nbytes)
     return summaries
 
 
@@ -116,14 +119,15 @@ def _measure(room: Room, job: tuple[Block, bool]) -> object:
         return room.count_codes(block)
     if block.dtype in COMPLEX:
         return room.measure_complex(block)
-    first = room.measure(block, prefixes=percentiles and block.nbytes > CHUNK)
+    at_once = block.whole and block.nbytes <= CHUNK
+    first = room.measure(block, tops=percentiles and not at_once)
     if not block.whole or not percentiles or not first.moments.n:
         return first
-    if first.prefixes is not None:
-        return _refined(room, _Pending(first.moments, first.prefixes), [block], 1)
-    numbers = cpu.finite(block).astype(np.float64)
-    bins = quantiles.histogram(numbers, np.ones(len(numbers)), first.moments.min, first.moments.max)
-    return Summary(first.moments, None, quantiles.exact(numbers), "exact", 0.0, bins)
+    if first.tops is not None:
+        return _refined(room, _Pending(first.moments, first.tops), [block], 1)
+    numbers, low, high = cpu.finite(block), first.moments.min, first.moments.max
+    bins = quantiles.histogram(numbers, np.ones(len(numbers), np.int64), low, high)
+    return Summary(first.moments, None, quantiles.exact(numbers), bins)
 
 
 def _finish(dtype: str, found: list[Any], *, percentiles: bool) -> Summary | _Pending:
@@ -138,10 +142,8 @@ def _finish(dtype: str, found: list[Any], *, percentiles: bool) -> Summary | _Pe
         return Summary(_all(real), _all(imaginary))
     parts: list[Found] = found
     moments = _all(part.moments for part in parts)
-    prefixes = [part.prefixes for part in parts if part.prefixes]
-    if not prefixes or not moments.n:
-        return Summary(moments)
-    return _Pending(moments, cpu.together(prefixes))
+    tops = [part.tops for part in parts if part.tops]
+    return _Pending(moments, cpu.together(tops)) if tops and moments.n else Summary(moments)
 
 
 def _all(parts: Iterable[Moments]) -> Moments:
@@ -168,30 +170,33 @@ def _of_codes(dtype: str, found: Sparse, *, percentiles: bool) -> Summary:
             nan=special[0], positive_inf=special[1], negative_inf=special[2]
         ))  # fmt: skip
     mean = math.fsum(numbers * counts) / n
-    m2 = math.fsum(counts * (numbers - mean) ** 2)
+    spread = math.sqrt(math.fsum(counts * (numbers - mean) ** 2))
     zero = numbers == 0
     moments = Moments(
-        n, mean, m2, float(numbers[0]), float(numbers[-1]), int(counts[zero].sum()),
+        n, mean, spread, float(numbers[0]), float(numbers[-1]), int(counts[zero].sum()),
         int(counts[zero & np.signbit(numbers)].sum()), *special,
     )  # fmt: skip
     if not percentiles:
         return Summary(moments)
     bins = quantiles.histogram(numbers, counts, moments.min, moments.max)
-    return Summary(moments, None, quantiles.of_counts(numbers, counts), "exact", 0.0, bins)
+    return Summary(moments, None, quantiles.of_counts(numbers, counts), bins)
 
 
 def _refined(room: Room, first: _Pending, blocks: list[Block], workers: int) -> Summary:
-    """Find the percentiles of a wide tensor by a second pass over its blocks."""
-    moments, prefixes = first
-    wanted = quantiles.targets(*prefixes)
-    shares = [
-        (blocks[start::workers], wanted.prefixes) for start in range(min(workers, len(blocks)))
-    ]
-    lower = cpu.together(list(spread(room.refine, shares, workers)))
-    percentiles = quantiles.from_refined(wanted, lower, moments.n)
-    bins = quantiles.histogram(
-        quantiles.prefix_numbers(prefixes.which), prefixes.counts, moments.min, moments.max
-    )
-    if blocks[0].dtype == "float32":
-        return Summary(moments, None, percentiles, "exact", 0.0, bins)
-    return Summary(moments, None, percentiles, "float32", quantiles.FLOAT32_ERROR, bins)
+    """Find the percentiles of a wide tensor by further passes over its blocks."""
+    moments, tops = first
+    dtype = WIDE[blocks[0].dtype]
+    bins = quantiles.middles(tops, moments.min, moments.max) if dtype == "f4" else None
+    if moments.min == moments.max:
+        bins = (moments.n,)
+    ends = None if bins else (moments.min, moments.max)
+    shares = [blocks[start::workers] for start in range(min(workers, len(blocks)))]
+    ordered = quantiles.first_digits(tops, dtype)
+    for known in range(16, np.dtype(dtype).itemsize * 8, 16):
+        search = ordered.holding(dtype, known)._replace(bins=ends)
+        found = list(spread(room.refine, [(share, search) for share in shares], workers))
+        ordered = quantiles.next_digits(search, cpu.together([part.digits for part in found]))
+        if ends:
+            columns = zip(*(part.bins for part in found if part.bins is not None), strict=True)
+            bins, ends = tuple(int(sum(column)) for column in columns), None
+    return Summary(moments, None, quantiles.narrowed(ordered, dtype), bins or ())

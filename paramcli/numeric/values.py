@@ -124,7 +124,12 @@ def nested(checkpoint: Checkpoint, info: TensorInfo) -> object:
             f"{info.name!r} has {info.numel:,} values, too many to print",
             hint="take a part: --slice '0,:5'",
         )
-    return array(checkpoint, info).tolist()
+    if info.numel:
+        return array(checkpoint, info).tolist()
+    outer = info.shape[: info.shape.index(0)]
+    if math.prod(outer) > MOST_VALUES:
+        raise UsageError(f"{info.name!r} is empty, but in {math.prod(outer):,} rows")
+    return np.empty((*outer, 0)).tolist()
 
 
 def first_bad(checkpoint: Checkpoint, info: TensorInfo) -> tuple[int, ...] | None:

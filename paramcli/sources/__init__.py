@@ -118,7 +118,10 @@ def _open_index(file: File, request: Request) -> Checkpoint:
 
     def open_shard(path: str) -> Checkpoint:
         with File(path) as shard:
-            return _open_file(shard, replace(request, target=path))
+            kind = sniff(shard)
+            if kind == "index":
+                raise SourceError("a shard that is an index itself", path=path)
+            return _open_as(kind, shard, replace(request, target=path))
 
     return open_index(file, request, open_shard)
 

@@ -94,6 +94,18 @@ class File:
         except OSError as error:
             raise SourceError(f"cannot be read: {error.strerror}", path=self.path) from None
 
+    def fill(self, target: memoryview, offset: int) -> None:
+        """Fill `target` from `offset` on. Raises SourceError where the file has become shorter."""
+        done = 0
+        while done < len(target):
+            try:
+                got = os.preadv(self._descriptor, [target[done:]], self.start + offset + done)
+            except OSError as error:
+                raise SourceError(f"cannot be read: {error.strerror}", path=self.path) from None
+            if not got:
+                raise SourceError("the file shrank while it was read", path=self.path)
+            done += got
+
 
 class HeaderWindow:
     """Many small headers at rising positions, fetched together where they lie close.

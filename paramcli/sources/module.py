@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from paramcli.checkpoint import Checkpoint
@@ -50,9 +49,10 @@ def open_module(request: Request) -> Checkpoint:
 
     with user_code.visit(place):
         module, built = _build(request, user_code.load(place))
-        entries, notes, unpack = survey(module)
-    checkpoint = Checkpoint(origin=target, format="module", entries=entries, notes=built + notes)
-    return replace(checkpoint, unpack=unpack) if request.values else checkpoint
+        entries, notes, unpack = survey(module, values=request.values)
+    return Checkpoint(
+        origin=target, format="module", entries=entries, notes=built + notes, unpack=unpack
+    )
 
 
 def _build(request: Request, found: object) -> tuple[nn.Module, tuple[str, ...]]:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from paramcli.checkpoint import DTYPES, DType, Storage, TensorInfo
+from paramcli.errors import SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -40,9 +41,9 @@ class Surveyed(NamedTuple):
     unpack: Callable[[Storage], bytes]
 
 
-def survey(module: nn.Module) -> Surveyed:
-    """Walk over a module."""
-    walk = _Walk()
+def survey(module: nn.Module, *, values: bool) -> Surveyed:
+    """Walk over a module. Without `values` its tensors hold none, wherever they were built."""
+    walk = _Walk("memory" if values else "")
     walk.visit(module, "", ())
     left_out = (
         (walk.transient, "non-persistent buffer", "not in its state dict"),
@@ -77,7 +78,8 @@ def _listed(module: nn.Module) -> list[str] | None:
 class _Walk:
     """One pass over a module tree. It takes the turns of `nn.Module.state_dict`."""
 
-    def __init__(self) -> None:
+    def __init__(self, file: str) -> None:
+        self._file = file
         self._storages: dict[Storage, torch.UntypedStorage] = {}
         self.names: list[str] = []
         self.entries: list[TensorInfo] = []
@@ -145,12 +147,16 @@ class _Walk:
         with contextlib.suppress(RuntimeError):  # memory that only pretends to be there
             address = storage.data_ptr() or address
         named = self._number(address, storage.nbytes())
-        self._storages[named] = storage
+        if self._file and not tensor.is_meta:
+            named = named._replace(file=self._file)
+            self._storages[named] = storage
         return named
 
     def unpack(self, storage: Storage) -> bytes:
         """Return the bytes of a storage of a module that was built with its values."""
-        untyped = self._storages[storage]
+        untyped = self._storages.get(storage)
+        if untyped is None:
+            raise SourceError("it holds names and shapes, but no values")
         flat = torch.empty(0, dtype=torch.uint8).set_(untyped, 0, (untyped.nbytes(),), (1,))
         return flat.numpy().tobytes()
 

@@ -155,7 +155,8 @@ def _usual(text: str, path: str) -> tuple[list[TensorInfo], dict[str, str]] | No
         if int(end) - start != nbytes:
             raise _wrong_size(name, path)
         storage = new(Storage, (path, start, nbytes))
-        add(new(TensorInfo, (name, dtype, shape, stride, 0, storage, "tensor", "strided", (), ())))
+        fields = (name, dtype, shape, stride, 0, storage, "tensor", "strided", (), (), ())
+        add(new(TensorInfo, fields))
         pos = match.end()
         match = _ENTRY(text, pos)
     if pos < len(text) or text.endswith(","):

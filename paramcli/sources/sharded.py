@@ -106,10 +106,7 @@ def _open(path: str, index: str, open_shard: Callable[[str], Checkpoint]) -> Che
             f"the index {os.path.basename(index)} names it, but it is not there", path=path,
             hint="download the missing shard",
         )  # fmt: skip
-    checkpoint = open_shard(path)
-    if checkpoint.format.startswith("sharded"):
-        raise SourceError("a shard that is an index itself", path=path)
-    return checkpoint
+    return open_shard(path)
 
 
 def _index(file: File) -> tuple[dict[str, str], str | None]:

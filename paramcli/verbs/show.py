@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
-from paramcli.errors import UsageError
+from paramcli.errors import SourceError, UsageError
 from paramcli.select import compile_pattern, near, select
 from paramcli.sources.pickles.nodes import describe
 from paramcli.verbs.survey import survey
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from paramcli.checkpoint import Checkpoint, Group, Pickle, TensorInfo, Tree
     from paramcli.numeric.moments import Moments
@@ -38,9 +38,8 @@ class Stats(NamedTuple):
 
     NaN and infinities count as IEEE 754 has it: one NaN makes the mean NaN. What an empty tensor
     or an unordered (complex) one does not have is None. `std` is the population's. `percentiles`
-    map "1", "5", … "99" to values, and `error` is how far off they can be, relative to the value
-    (0.0: exact). `histogram` counts finite elements in equal bins from `finite.min` (or `min`) to
-    the maximum.
+    map "1", "5", … "99" to values, exact ones. `histogram` counts finite elements in equal bins
+    from the least of them to the greatest.
     """
 
     mean: float | tuple[float, float] | None
@@ -54,8 +53,6 @@ class Stats(NamedTuple):
     positive_inf: int
     negative_inf: int
     percentiles: Mapping[str, float | None]
-    method: str
-    error: float
     histogram: tuple[int, ...]
     finite: Finite | None
 
@@ -115,7 +112,7 @@ def show_tensors(  # noqa: PLR0913 - what to show, each apart
     values: bool = False,
     part: str | None = None,
     device: str = "cpu",
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> ShowReport:
     """Show the tensors that any pattern picks, in the checkpoint's order.
 
@@ -124,28 +121,16 @@ def show_tensors(  # noqa: PLR0913 - what to show, each apart
     pattern picks nothing, and SourceError where values are wanted that are not there.
     """
     picked, module = _picked(checkpoint, patterns)
-    if values or part:
-        from paramcli.numeric.summary import measurable
-        from paramcli.numeric.values import nested, sliced
-    prefix = len(module) + 1 if module else 0
-    groups = {name: group for group in checkpoint.groups() for name in group.names}
     found = _statistics(checkpoint, picked, device, progress) if statistics else {}
+    if values and not any(map(_has_numbers, picked)):
+        raise SourceError("it holds names and shapes, but no values", path=checkpoint.origin)
+    prefix = len(module) + 1 if module else 0
     shown = []
-    for info in picked:
-        view = sliced(info, part) if part else info
-        wanted = values and measurable(info)
-        shown.append(
-            Shown(
-                name=info.name[prefix:],
-                info=info,
-                group=groups[info.name].id if info.name in groups else None,
-                stats=found.get(info.name),
-                values=nested(checkpoint, view) if wanted else None,
-                sliced=view.shape if wanted else None,
-                facts=_facts(info, groups.get(info.name)),
-                first_bad=None,
-            )
-        )
+    for one in _described(checkpoint, picked, found):
+        with_values = one._replace(name=one.name[prefix:])
+        if values and _has_numbers(one.info):
+            with_values = _with_values(checkpoint, with_values, part)
+        shown.append(with_values)
     target, form, key = checkpoint.origin, checkpoint.format, checkpoint.key
     return ShowReport(target, form, key, module, tuple(shown), None)
 
@@ -155,24 +140,57 @@ def check_finite(
     patterns: Sequence[str],
     *,
     device: str = "cpu",
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> tuple[ShowReport, int]:
     """Look for NaN and infinities: a report of the tensors that have some, and how many were read.
 
-    Each of them has its `first_bad` index.
+    Each of them has its `first_bad` index; of a composite (a sparse tensor, say) that is an index
+    into the first of its parts that has some, whose statistics are reported.
     """
     from paramcli.numeric.values import first_bad
 
     picked, _ = _picked(checkpoint, patterns or ["*"])
-    found = _statistics(checkpoint, picked, device, progress, percentiles=False)
-    bad = [info for info in picked if info.name in found and _infinite(found[info.name])]
-    report = show_tensors(checkpoint, [info.name for info in bad]) if bad else None
-    shown = tuple(
-        one._replace(first_bad=first_bad(checkpoint, one.info))
-        for one in (report.tensors if report else ())
-    )
+    views = [view for info in picked for view in info.views()]
+    found = _statistics(checkpoint, views, device, progress, percentiles=False)
+    read = 0
+    bad: dict[str, TensorInfo] = {}
+    for info in picked:
+        known = [view for view in info.views() if view.view in found]
+        read += bool(known)
+        infinite = [view for view in known if _infinite(found[view.view])]
+        if infinite:
+            bad[info.name] = infinite[0]
+    full = _statistics(checkpoint, tuple(bad.values()), device, None)
+    shown = [
+        one._replace(
+            stats=full[bad[one.info.name].view],
+            first_bad=first_bad(checkpoint, bad[one.info.name]),
+        )
+        for one in _described(checkpoint, [info for info in picked if info.name in bad], full)
+    ]
     target, form, key = checkpoint.origin, checkpoint.format, checkpoint.key
-    return ShowReport(target, form, key, None, shown, None), len(found)
+    return ShowReport(target, form, key, None, tuple(shown), None), read
+
+
+def _described(
+    checkpoint: Checkpoint, picked: Sequence[TensorInfo], found: Mapping[object, Stats]
+) -> Iterator[Shown]:
+    """Facts and statistics of tensors under their whole names."""
+    groups = {name: group for group in checkpoint.groups() for name in group.names}
+    for info in picked:
+        group = groups.get(info.name)
+        yield Shown(
+            name=info.name, info=info, group=group.id if group else None,
+            stats=found.get(info.view), values=None, sliced=None, facts=_facts(info, group),
+            first_bad=None,
+        )  # fmt: skip
+
+
+def _with_values(checkpoint: Checkpoint, shown: Shown, part: str | None) -> Shown:
+    from paramcli.numeric.values import nested, sliced
+
+    view = shown.info if part is None else sliced(shown.info, part)
+    return shown._replace(values=nested(checkpoint, view), sliced=view.shape)
 
 
 def show_file(checkpoint: Checkpoint, size: int | None) -> FileReport:
@@ -212,27 +230,30 @@ def _picked(
     return picked, only if below else None
 
 
+def _has_numbers(info: TensorInfo) -> bool:
+    """Whether a tensor's elements are numbers, and there."""
+    from paramcli.numeric.summary import measurable
+
+    return bool(info.storage.file or not info.numel) and measurable(info)
+
+
 def _statistics(
     checkpoint: Checkpoint,
     picked: Sequence[TensorInfo],
     device: str,
-    progress: Callable[[int], None] | None,
+    progress: Callable[[int, int], None] | None,
     *,
     percentiles: bool = True,
-) -> dict[str, Stats]:
-    """Statistics by name, of what has values that are numbers. Tied tensors are measured once."""
-    from paramcli.numeric.summary import measurable, summarize
+) -> dict[object, Stats]:
+    """Statistics by view, of what has values that are numbers. Tied tensors are measured once."""
+    from paramcli.numeric.summary import summarize
 
-    wanted: dict[tuple[object, ...], TensorInfo] = {}
-    for info in picked:
-        if (info.storage.file and measurable(info)) or checkpoint.format == "module":
-            wanted.setdefault(info[1:6], info)
+    wanted = {info.view: info for info in reversed(picked) if _has_numbers(info)}
+    infos = tuple(reversed(wanted.values()))
     summaries = summarize(
-        checkpoint, tuple(wanted.values()),
-        percentiles=percentiles, device=device, progress=progress,
-    )  # fmt: skip
-    found = dict(zip(wanted, map(_stats, summaries), strict=True))
-    return {info.name: found[info[1:6]] for info in picked if info[1:6] in found}
+        checkpoint, infos, percentiles=percentiles, device=device, progress=progress
+    )
+    return dict(zip((info.view for info in infos), map(_stats, summaries), strict=True))
 
 
 def _infinite(stats: Stats) -> bool:
@@ -255,8 +276,7 @@ def _stats(summary: Summary) -> Stats:
         within = Finite(finite.mean, finite.std, finite.min, finite.max)
     return Stats(
         *plain, l2, real.zeros, real.negative_zeros, real.nan, real.positive_inf,
-        real.negative_inf, summary.percentiles or {}, summary.method, summary.error,
-        summary.histogram, within,
+        real.negative_inf, summary.percentiles or {}, summary.histogram, within,
     )  # fmt: skip
 
 
@@ -275,7 +295,7 @@ def _ieee(m: Moments) -> tuple[Finite, float]:
 def _complex(real: Moments, imaginary: Moments) -> tuple[Finite, float]:
     if not real.finite:
         return Finite(math.nan, math.nan, None, None), math.nan
-    spread = math.sqrt(max(real.m2 + imaginary.m2, 0.0) / real.n)
+    spread = math.hypot(real.std, imaginary.std)
     mean = (real.mean, imaginary.mean)
     return Finite(mean, spread, None, None), math.hypot(real.l2, imaginary.l2)
 

@@ -46,7 +46,7 @@ def expected(infos: list[TensorInfo]) -> list[tuple[tuple[str, ...], str, int]]:
         for joined, members in clusters:
             if len(members) > 1:
                 names = tuple(infos[order].name for order in sorted(members))
-                same = len({infos[order][1:6] for order in members}) == 1
+                same = len({infos[order].view for order in members}) == 1
                 shared = sum(len(viewers[byte]) > 1 for byte in joined)
                 found.append((min(members), names, "same" if same else "overlap", shared))
     return [cluster[1:] for cluster in sorted(found, key=lambda cluster: cluster[0])]

@@ -93,8 +93,6 @@ def _measured(shown: Shown, stats: Stats, room: int) -> Iterator[Fact]:
     yield Fact("Not finite", bad or "0", DANGER if bad else "")
     if line := _percentiles(stats, room):
         yield Fact("Percentiles", line)
-    if line and stats.error:
-        yield Fact("Precision", f"within {short(100 * stats.error, 2)} % ({safe(stats.method)})")
     if line := _histogram(stats, room):
         yield Fact("Histogram", line)
 

@@ -65,8 +65,8 @@ def _stats(stats: Stats) -> dict[str, object]:
         "negative_zeros": stats.negative_zeros,
         "positive_inf": stats.positive_inf,
         "negative_inf": stats.negative_inf,
-        "percentile_method": stats.method,
-        "percentile_error": stats.error,
+        "percentile_method": "exact" if stats.percentiles else None,
+        "percentile_error": 0.0 if stats.percentiles else None,
         "histogram": stats.histogram,
         "finite": stats.finite._asdict() if stats.finite else None,
     }

@@ -157,7 +157,7 @@ class TensorCalls:
             raise _Unusual
         fields = zip(
             names, dtypes, shapes, steps, offsets, storages,
-            repeat("tensor"), repeat("strided"), repeat(()), repeat(()), strict=False,
+            repeat("tensor"), repeat("strided"), repeat(()), repeat(()), repeat(()), strict=False,
         )  # fmt: skip
         tensors = list(map(tuple.__new__, repeat(TensorInfo), fields))
         end = fresh + len(written) // 4

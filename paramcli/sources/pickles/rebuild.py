@@ -83,6 +83,22 @@ def strided(storage: object, offset: object, size: object, stride: object) -> Te
     return TensorInfo("", storage.dtype, dims, steps, storage.start + first, storage.storage)
 
 
+def _tensor_v2(args: tuple[object, ...]) -> TensorInfo:
+    info = strided(*args[:4])
+    return info if len(args) < 7 else _marked(info, args[6])
+
+
+def _marked(info: TensorInfo, metadata: object) -> TensorInfo:
+    """Keep what torch only marks: the bytes of a conjugate or negative are those of its base."""
+    if type(metadata) is not Dict:
+        return info
+    found = [
+        key for key, value in zip(metadata.pairs[::2], metadata.pairs[1::2], strict=True)
+        if type(key) is str and value is True
+    ]  # fmt: skip
+    return info._replace(marks=tuple(mark for mark in ("conj", "neg") if mark in found))
+
+
 def numbers(value: object) -> tuple[int, ...]:
     """Return a tuple or list of counts as a tuple; at most 255 of them, as torch allows."""
     if isinstance(value, (tuple, list)) and len(value) <= MAX_RANK:
@@ -112,7 +128,7 @@ def _tensor_v3(args: tuple[object, ...]) -> TensorInfo:
     elements = storage.storage.nbytes * 8 // named.bits
     start = storage.start * storage.dtype.bits // named.bits
     typed = TypedStorage(storage.storage, named, start, elements - start)
-    return strided(typed, offset, size, stride)
+    return _marked(strided(typed, offset, size, stride), args[7] if len(args) > 7 else None)
 
 
 def _parameter(args: tuple[object, ...]) -> object:
@@ -321,7 +337,7 @@ def _intlist(args: tuple[object, ...]) -> object:
 
 BUILDERS: dict[str, Builder] = {
     "torch._utils._rebuild_tensor": lambda args: strided(*args[:4]),
-    "torch._utils._rebuild_tensor_v2": lambda args: strided(*args[:4]),
+    "torch._utils._rebuild_tensor_v2": _tensor_v2,
     "torch._utils._rebuild_tensor_v3": _tensor_v3,
     "torch._utils._rebuild_parameter": _parameter,
     "torch._utils._rebuild_parameter_with_state": _parameter,

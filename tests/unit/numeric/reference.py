@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     Numbers = NDArray[Any]
 
 PERCENTS = (1, 5, 25, 50, 75, 95, 99)
-FLOAT32_ERROR = 2.0**-24
 CLOSE = 1e-10
 """How far a mean, a standard deviation or a norm may be off, relative to itself."""
 
@@ -236,7 +235,7 @@ def assert_close(found: float, want: float, noise: float = 0.0) -> None:
 
 
 def assert_percentiles(found: Summary, numbers: Numbers) -> None:
-    """Assert that percentiles are NumPy's, within the error that the summary states."""
+    """Assert that percentiles are NumPy's, but for the rounding of interpolation."""
     flat = np.asarray(numbers.ravel(), np.float64)
     finite = flat[np.isfinite(flat)]
     if not len(finite):
@@ -250,9 +249,7 @@ def assert_percentiles(found: Summary, numbers: Numbers) -> None:
     )
     scale = np.maximum(abs(below), abs(above))
     got = np.array([*found.percentiles.values()], np.float64)
-    assert (abs(got - want) <= (found.error + 1e-14) * scale).all(), (got, want)
-    assert 0.0 <= found.error <= FLOAT32_ERROR
-    assert (found.method == "exact") is (found.error == 0.0)
+    assert (abs(got - want) <= 1e-14 * scale).all(), (got, want)
     assert sum(found.histogram) == len(finite)
     assert len(found.histogram) == (40 if finite.max() > finite.min() else 1)
 

@@ -62,7 +62,7 @@ def assert_moments_alike(found: Moments, want: Moments) -> None:
     assert (found.n, *found[3:]) == (want.n, *want[3:])
     noise = want.l2 / math.sqrt(want.n) if want.n else 0.0
     assert found.mean == pytest.approx(want.mean, rel=1e-12, abs=1e-15 * noise)
-    assert found.m2 == pytest.approx(want.m2, rel=1e-12, abs=1e-30 * noise * noise * want.n)
+    assert found.spread == pytest.approx(want.spread, rel=1e-12, abs=1e-15 * noise * want.n)
 
 
 def assert_rooms_agree(checkpoint: Checkpoint, device: str, **options: Any) -> list[Summary]:

@@ -1,4 +1,4 @@
-"""Percentiles are NumPy's: exact for float32 and narrower, to float32's rounding for the rest."""
+"""Percentiles are NumPy's, exact for every type, however many elements there are."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from paramcli.numeric import quantiles
-from paramcli.numeric.quantiles import FLOAT32_ERROR, PERCENTS
+from paramcli.numeric.quantiles import PERCENTS
 from paramcli.numeric.summary import Summary, summarize
 from tests.unit.numeric.reference import array_file, assert_percentiles, cut_small
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -74,7 +74,6 @@ few_values = st.sampled_from([0.0, -0.0, 1.0, -1.0, 2.5, -1e-30, 3e38, -3e38, ma
 def test_any_float32(numbers: NDArray[np.float32], per_block: int, folder: Path) -> None:
     found = in_chunks(folder, numbers, per_block)
     if np.isfinite(numbers).any():
-        assert (found.method, found.error) == ("exact", 0.0)
         for percent, want in exact(numbers).items():
             assert found.percentiles is not None
             got = found.percentiles[percent]
@@ -103,7 +102,6 @@ def test_float32_of_every_kind(kind: str, count: int, tmp_path: Path) -> None:
     }
     numbers = make[kind]().astype(np.float32)
     found = measured(tmp_path / "x", numbers)
-    assert found.method == "exact"
     assert_percentiles(found, numbers)
 
 
@@ -126,48 +124,24 @@ def test_a_rank_at_the_edge_of_a_prefix(tmp_path: Path) -> None:
         assert found.percentiles == pytest.approx(exact(numbers), rel=1e-12)
 
 
-# --- wider types: to the rounding of float32 -----------------------------------------------------
-
-
-def between(numbers: NDArray[Any]) -> Iterator[tuple[str, float, float]]:
-    """Percentile, its exact value, and the size of the neighbours that it lies between."""
-    flat = _finite(numbers)
-    for percent in PERCENTS:
-        low, want, high = (
-            float(np.percentile(flat, percent, method=how)) for how in ("lower", "linear", "higher")
-        )
-        yield str(percent), want, max(abs(low), abs(high))
-
-
-def assert_within_the_stated_error(found: Summary, numbers: NDArray[Any]) -> None:
-    assert found.percentiles is not None
-    assert found.error <= FLOAT32_ERROR
-    for percent, want, size in between(numbers):
-        got = found.percentiles[percent]
-        assert got is not None
-        assert abs(got - want) <= found.error * size * (1 + 1e-9), (percent, got, want)
+# --- wider types -------------------------------------------------------------------------------
 
 
 @given(
     numbers=arrays.arrays(
         np.float64,
         st.integers(13, 200),
-        elements=st.one_of(
-            st.floats(-1e30, 1e30).filter(lambda x: x == 0 or abs(x) > 1e-30), few_values
-        ),
+        elements=st.one_of(st.floats(), few_values, st.floats(1, 2)),
     )
 )
 def test_any_float64(numbers: NDArray[np.float64], folder: Path) -> None:
-    found = in_chunks(folder, numbers)
-    if np.isfinite(numbers).any():
-        assert_within_the_stated_error(found, numbers)
+    assert_percentiles(in_chunks(folder, numbers), numbers)
 
 
 @given(numbers=arrays.arrays(np.int64, st.integers(13, 200)), narrow=st.booleans())
 def test_any_int64(numbers: NDArray[np.int64], narrow: bool, folder: Path) -> None:  # noqa: FBT001
     numbers = numbers % 1000 if narrow else numbers
-    found = in_chunks(folder, numbers)
-    assert_within_the_stated_error(found, numbers)
+    assert_percentiles(in_chunks(folder, numbers), numbers)
 
 
 @pytest.mark.usefixtures("many_chunks")
@@ -176,7 +150,7 @@ def test_integers_over_their_whole_range(dtype: str, tmp_path: Path) -> None:
     limits = np.iinfo(dtype)
     rng = np.random.default_rng(0)
     numbers = rng.integers(limits.min, limits.max, 500, dtype, endpoint=True)
-    assert_within_the_stated_error(measured(tmp_path / "x", numbers), numbers)
+    assert_percentiles(measured(tmp_path / "x", numbers), numbers)
 
 
 RANGES = {
@@ -192,15 +166,8 @@ RANGES = {
 @pytest.mark.usefixtures("many_chunks")
 @pytest.mark.parametrize("name", RANGES)
 def test_doubles_that_float32_does_not_hold(name: str, tmp_path: Path) -> None:
-    """Whatever error is stated, it holds for these too; what is not known is not told."""
     numbers = RANGES[name]
-    found = measured(tmp_path / "x", numbers)
-    assert found.percentiles is not None
-    for percent, want, size in between(numbers):
-        got = found.percentiles[percent]
-        if got is None:
-            continue
-        assert abs(got - want) <= (found.error + 1e-12) * size, (percent, got, want)
+    assert_percentiles(measured(tmp_path / "x", numbers), numbers)
 
 
 # --- small tensors, codes, histograms ------------------------------------------------------------
@@ -216,7 +183,6 @@ def test_a_tensor_of_one_chunk_has_numpys_own(numbers: NDArray[Any], folder: Pat
     finite = _finite(numbers)
     assert bool(found.percentiles) is bool(len(finite))
     if len(finite) and np.isfinite(np.ptp(finite / 4)):
-        assert found.method == "exact"
         assert_percentiles(found, numbers)
 
 
@@ -230,14 +196,14 @@ def test_counts_of_codes(numbers: list[float]) -> None:
 def test_of_nothing_there_are_none() -> None:
     nothing = dict.fromkeys(map(str, PERCENTS))
     assert quantiles.of_counts(np.zeros(0), np.zeros(0, np.int64)) == nothing
-    assert quantiles.exact([]) == nothing
-    assert quantiles.histogram(np.zeros(0), np.zeros(0), 0.0, 0.0) == ()
+    assert quantiles.exact(np.zeros(0)) == nothing
+    assert quantiles.histogram(np.zeros(0), np.zeros(0, np.int64), 0.0, 0.0) == ()
 
 
 def test_a_histogram_counts_in_equal_bins() -> None:
     numbers = np.random.default_rng(0).standard_normal(5000)
     low, high = float(numbers.min()), float(numbers.max())
-    found = quantiles.histogram(numbers, np.ones(5000), low, high)
+    found = quantiles.histogram(numbers, np.ones(5000, np.int64), low, high)
     want, _ = np.histogram(numbers, 40, (low, high))
     assert len(found) == 40
     assert np.abs(np.array(found) - want).sum() <= 2, "an edge may round to either side"
@@ -251,7 +217,7 @@ def test_the_ends_lie_in_the_first_and_last_bin() -> None:
 
 
 def test_numbers_all_the_same_fill_one_bin() -> None:
-    assert quantiles.histogram(np.full(5, 2.0), np.ones(5), 2.0, 2.0) == (5,)
+    assert quantiles.histogram(np.full(5, 2.0), np.ones(5, np.int64), 2.0, 2.0) == (5,)
 
 
 @pytest.mark.parametrize(
@@ -274,12 +240,16 @@ def test_bins_between_integers(low: int, high: int) -> None:
     assert (found[0], found[-1], sum(found)) == (2, 3, 5)
 
 
+@pytest.mark.parametrize(("dtype", "error"), [("float32", 0.04), ("float64", 0.0), ("int64", 0.0)])
+@pytest.mark.parametrize("mean", [0, 10, 1000])
 def test_the_histogram_of_many_chunks_is_nearly_that_of_all(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dtype: str, error: float, mean: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """An element of float32 may count for a neighbouring bin where the bins are wide."""
     cut_small(monkeypatch, 4800, 2)
-    numbers = np.random.default_rng(0).standard_normal(20_000).astype(np.float32)
+    numbers = np.random.default_rng(0).standard_normal(20_000) + mean
+    numbers = (numbers * (100 if dtype == "int64" else 1)).astype(dtype)
     found = measured(tmp_path / "x", numbers)
-    want, _ = np.histogram(numbers, 40)
+    want, _ = np.histogram(numbers.astype(np.float64), 40)
     assert sum(found.histogram) == 20_000
-    assert np.abs(np.array(found.histogram) - want).sum() < 20_000 * 0.04
+    assert np.abs(np.array(found.histogram) - want).sum() <= 20_000 * error + 4

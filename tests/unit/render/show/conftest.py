@@ -34,7 +34,7 @@ def stats(scale: float = 1.0, **changes: Any) -> Stats:
     plain = Stats(
         mean=0.0012345 * scale, std=0.998 * scale, min=-3.21 * scale, max=3.45678 * scale,
         l2=31.4 * scale, zeros=0, negative_zeros=0, nan=0, positive_inf=0, negative_inf=0,
-        percentiles=dict(zip(PERCENTILES, points, strict=True)), method="exact", error=0.0,
+        percentiles=dict(zip(PERCENTILES, points, strict=True)),
         histogram=BELL, finite=None,
     )  # fmt: skip
     return plain._replace(**changes)
@@ -44,7 +44,7 @@ def spoiled() -> Stats:
     """Make the statistics of a tensor with NaN and infinities."""
     return stats(
         mean=math.nan, std=math.nan, min=math.nan, max=math.nan, l2=math.nan, zeros=12,
-        negative_zeros=2, nan=1_234, positive_inf=2, negative_inf=1, method="sampled", error=0.004,
+        negative_zeros=2, nan=1_234, positive_inf=2, negative_inf=1,
         finite=Finite(0.0125, 1.5, -3.25, 3.5),
     )  # fmt: skip
 

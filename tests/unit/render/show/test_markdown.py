@@ -83,7 +83,7 @@ def test_texts_survive(
     file = make.file(target=name, producer=text, metadata={name: text}, problems=(text,), key=name)
     rows = tables(file)[0][2]
     assert [cell.strip() for cell in rows[1]] == [safe(name).strip(), safe(text).strip()]
-    stats = make.stats(error=0.5, method=text)
+    stats = make.stats()
     one = make.shown(name, (2,), stats=stats, facts={name: text}, values=[text, name], group=name)
     for tensors, count in (((one,), 2), ((one, one), 1)):
         found, blocks = tables(make.report(*tensors, target=text, note=text, module=name))

@@ -112,7 +112,7 @@ def test_any_report_at_any_width(
             make.shown(
                 name, tuple(shape), values=values, facts={name: name}, group=name or None,
                 stats=make.stats(mean=(mean or 0.0, 0.0), min=mean, nan=count, positive_inf=count,
-                                 method=name, error=1 / 3, histogram=shape),
+                                 histogram=shape),
             )
             for name, shape, mean, count in tensors
         ),
