@@ -210,7 +210,8 @@ class Checkpoint:
     `values` what in it is no tensor, `notes` what the reader should hear on stderr, and
     `problems` disagreements inside it (an index that names what no shard has). `locate` says
     where a storage's bytes lie, None where they lie nowhere or not as they are; `unpack` gives
-    those that are compressed or scattered.
+    those that are compressed or scattered, and `draw` fills a buffer with a stretch, from a byte on,
+    of those that are computed rather than stored.
     """
 
     origin: str
@@ -227,6 +228,9 @@ class Checkpoint:
     byteorder: Literal["little", "big"] = "little"
     locate: Callable[[Storage], Place | None] = field(default=_nowhere, compare=False, repr=False)
     unpack: Callable[[Storage], bytes] = field(default=_no_bytes, compare=False, repr=False)
+    draw: Callable[[Storage, int, memoryview], None] | None = field(
+        default=None, compare=False, repr=False
+    )
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -242,6 +246,10 @@ class Checkpoint:
 
     def read(self, storage: Storage) -> bytes:
         """Return all bytes of a storage. Raises SourceError where the target holds none."""
+        if self.draw is not None:
+            drawn = bytearray(storage.nbytes)
+            self.draw(storage, 0, memoryview(drawn))
+            return bytes(drawn)
         place = self.locate(storage)
         if place is None:
             return self.unpack(storage)
