@@ -125,6 +125,19 @@ class TensorInfo(NamedTuple):
         return True
 
     @property
+    def dense(self) -> bool:
+        """Whether the elements fill one stretch of bytes once, in whatever order."""
+        start, end = self.extent
+        if end - start != self.dtype.nbytes(self.numel):
+            return False
+        expected = 1
+        for step, size in sorted(zip(self.stride, self.shape, strict=True)):
+            if size != 1 and step != expected:
+                return 0 in self.shape
+            expected *= size
+        return True
+
+    @property
     def extent(self) -> tuple[int, int]:
         """First byte and end, within its storage, of the bytes that it can touch."""
         if 0 in self.shape:
@@ -206,12 +219,14 @@ class Checkpoint:
     """An ordered set of named views of storages, wherever it came from.
 
     `producer` is what wrote it, as far as the file tells; `key` is the tree that was picked from
-    a training checkpoint, `trees` all that it holds,
-    `values` what in it is no tensor, `notes` what the reader should hear on stderr, and
-    `problems` disagreements inside it (an index that names what no shard has). `locate` says
-    where a storage's bytes lie, None where they lie nowhere or not as they are; `unpack` gives
-    those that are compressed or scattered, and `draw` fills a buffer with a stretch, from a byte on,
-    of those that are computed rather than stored.
+    a training checkpoint, `trees` all that it holds, `values` what in it is no tensor, `notes` what
+    the reader should hear on stderr, and `problems` disagreements inside it (an index that names
+    what no shard has).
+
+    `locate` says where a storage's bytes lie, None where they lie nowhere or not as they are;
+    `unpack` gives those that are compressed or scattered; `draw` fills a buffer with a stretch,
+    from a byte on, of those that are computed rather than stored. `checksum` is the CRC-32 that
+    the file itself states of a storage's bytes, None where it states none.
     """
 
     origin: str
@@ -228,6 +243,7 @@ class Checkpoint:
     byteorder: Literal["little", "big"] = "little"
     locate: Callable[[Storage], Place | None] = field(default=_nowhere, compare=False, repr=False)
     unpack: Callable[[Storage], bytes] = field(default=_no_bytes, compare=False, repr=False)
+    checksum: Callable[[Storage], int | None] = field(default=_nowhere, compare=False, repr=False)
     draw: Callable[[Storage, int, memoryview], None] | None = field(
         default=None, compare=False, repr=False
     )

@@ -21,6 +21,7 @@ LAYERS = [
     "paramcli.checkpoint",
     "paramcli.select",
     "paramcli.sources",
+    "paramcli.content",
     "paramcli.numeric",
     "paramcli.verbs",
     "paramcli.render",

@@ -49,10 +49,10 @@ class Block(NamedTuple):
     data: bytes | None = None
 
 
-def placed(checkpoint: Checkpoint, info: TensorInfo) -> list[Block] | None:
+def placed(checkpoint: Checkpoint, info: TensorInfo, size: int = BLOCK) -> list[Block] | None:
     """Cut a tensor into blocks, None where its bytes must first be gathered or unpacked."""
     place = checkpoint.locate(info.storage)
-    if place is None or info.marks or not is_dense(info):
+    if place is None or info.marks or not info.dense:
         return None
     start, end = info.extent
     swapped = checkpoint.byteorder == "big" and info.dtype.bits > 8
@@ -60,40 +60,27 @@ def placed(checkpoint: Checkpoint, info: TensorInfo) -> list[Block] | None:
         Block(
             place.file,
             place.offset + at,
-            min(BLOCK, end - at),
+            min(size, end - at),
             info.dtype.name,
             swapped,
-            end - start <= BLOCK,
+            end - start <= size,
         )
-        for at in range(start, end, BLOCK)
+        for at in range(start, end, size)
     ]
 
 
-def gathered(checkpoint: Checkpoint, info: TensorInfo) -> list[Block]:
+def gathered(checkpoint: Checkpoint, info: TensorInfo, size: int = BLOCK) -> list[Block]:
     """Cut a tensor that skips, repeats or packs its elements into blocks held in memory.
 
     Raises SourceError where the target holds no bytes for it.
     """
     swapped = checkpoint.byteorder == "big" and info.dtype.bits > 8
     content = gather(checkpoint, info)
-    pieces = [content[at : at + BLOCK] for at in range(0, len(content), BLOCK)]
+    pieces = [content[at : at + size] for at in range(0, len(content), size)]
     return [
         Block("", 0, len(piece), info.dtype.name, swapped, len(pieces) == 1, piece)
         for piece in pieces
     ]
-
-
-def is_dense(info: TensorInfo) -> bool:
-    """Whether the elements fill one stretch of bytes once, in whatever order."""
-    start, end = info.extent
-    if end - start != info.dtype.nbytes(info.numel):
-        return False
-    expected = 1
-    for step, size in sorted(zip(info.stride, info.shape, strict=True)):
-        if size != 1 and step != expected:
-            return 0 in info.shape
-        expected *= size
-    return True
 
 
 def gather(checkpoint: Checkpoint, info: TensorInfo) -> bytes:
@@ -150,15 +137,15 @@ def _unmarked(content: bytes, info: TensorInfo, byteorder: str) -> bytes:
     return bytes(turned)
 
 
-def chunks(block: Block) -> Iterator[Raw]:
-    """Yield the bytes of a block by chunks, in one buffer that is used again and again."""
+def chunks(block: Block, size: int = CHUNK) -> Iterator[Raw]:
+    """Yield a block by chunks of `size` bytes, in one buffer that is used again and again."""
     if block.data is not None:
         whole = np.frombuffer(block.data, np.uint8)
-        yield from (whole[at : at + CHUNK] for at in range(0, block.nbytes, CHUNK))
+        yield from (whole[at : at + size] for at in range(0, block.nbytes, size))
         return
-    buffer = np.empty(min(CHUNK, block.nbytes), np.uint8)
+    buffer = np.empty(min(size, block.nbytes), np.uint8)
     with File(block.file) as file:
-        for done in range(0, block.nbytes, CHUNK):
+        for done in range(0, block.nbytes, size):
             chunk = buffer[: block.nbytes - done]
             file.fill(memoryview(chunk.data), block.offset + done)
             yield chunk

@@ -26,11 +26,16 @@ if TYPE_CHECKING:
     from paramcli.numeric.cpu import Counts, Numbers
     from paramcli.numeric.quantiles import Search
 
-__all__ = ["TorchRoom", "open_device"]
+__all__ = ["TorchRoom", "device_of", "open_device"]
 
 
 def open_device(name: str) -> TorchRoom:
     """Return the room of a device ("cuda"). Raises ParamcliError where there is none."""
+    return TorchRoom(device_of(name))
+
+
+def device_of(name: str) -> torch.device:
+    """Return torch's device of this name. Raises ParamcliError where there is none."""
     try:
         import torch
     except ImportError as error:
@@ -40,7 +45,7 @@ def open_device(name: str) -> TorchRoom:
             f"--device {name}: no CUDA device is available here",
             hint="leave it out to compute on the CPU",
         )
-    return TorchRoom(torch.device(name))
+    return torch.device(name)
 
 
 class TorchRoom:

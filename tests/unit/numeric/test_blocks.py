@@ -17,7 +17,7 @@ import paramcli
 from paramcli.checkpoint import DTYPES, Place
 from paramcli.errors import SourceError
 from paramcli.numeric import blocks
-from paramcli.numeric.blocks import gather, gathered, is_dense, placed
+from paramcli.numeric.blocks import gather, gathered, placed
 from paramcli.numeric.summary import summarize
 from paramcli.numeric.values import array
 from tests import torch_objects
@@ -205,7 +205,7 @@ def test_any_strides(
     start, end = info.extent
     once = len({sum(i * s for i, s in zip(at, stride, strict=True)) for at in np.ndindex(*shape)})
     covers = once == info.numel and end - start == info.nbytes
-    assert is_dense(info) is covers
+    assert info.dense is covers
     assert (placed(checkpoint, info) is None) is not covers
 
 

@@ -1,0 +1,63 @@
+"""A few of a tensor's bytes, read to tell cheaply which tensors may hold the same."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Self
+
+from paramcli.content.places import stretch
+from paramcli.sources.files import File
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from paramcli.checkpoint import Checkpoint, TensorInfo
+
+__all__ = ["Sampler"]
+
+_PIECE = 4096
+
+
+class Sampler:
+    """Reads pieces of tensors, each file opened once."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._files: dict[str, File] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+
+    def piece(self, checkpoint: Checkpoint, info: TensorInfo, start: int, size: int) -> bytes:
+        """Return up to `size` bytes of a contiguous tensor from its byte `start` on.
+
+        Nothing where its bytes do not lie in one piece, or end before.
+        """
+        place = stretch(checkpoint, info)
+        if place is None or not info.contiguous or start >= place.nbytes:
+            return b""
+        file = self._files.get(place.file)
+        if file is None:
+            file = self._files[place.file] = self._stack.enter_context(File(place.file))
+        return file.read(place.offset + start, min(size, place.nbytes - start))
+
+    def print(self, checkpoint: Checkpoint, info: TensorInfo) -> bytes | None:
+        """Return a digest of a contiguous tensor's first, middle and last bytes.
+
+        None where they cannot be read so, or are one element over and over, which proves nothing.
+        """
+        width = max(1, info.dtype.bits // 8)
+        starts = {0, (info.nbytes // 2) // width * width, max(0, info.nbytes - _PIECE)}
+        content = b"".join(self.piece(checkpoint, info, at, _PIECE) for at in sorted(starts))
+        if not content or content == content[:width] * (len(content) // width):
+            return None
+        return blake2b(content, digest_size=16).digest()

@@ -1,0 +1,122 @@
+"""How far many pairs of tensors lie apart: cut alike, compared by workers, merged in order."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+from paramcli.numeric.blocks import gathered, placed
+from paramcli.numeric.change import NO_CHANGE, merge
+from paramcli.numeric.codes import CODED, COMPLEX
+from paramcli.numeric.pairs import CHUNK, NumpyPairs, PairOfBlocks
+from paramcli.numeric.summary import measurable
+from paramcli.numeric.workers import available, spread
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from paramcli.checkpoint import Checkpoint, TensorInfo
+    from paramcli.numeric.change import Change, Tolerance
+
+__all__ = ["comparable", "compare", "differ"]
+
+BLOCK = 64 * CHUNK
+"""Elements of a pair of blocks: the unit of work, whatever the number of workers."""
+_SMALL_WORK = 1 << 25
+
+
+class Room(Protocol):
+    """Where pairs are compared: NumPy, or torch on a device."""
+
+    def compare(self, pair: PairOfBlocks, tolerance: Tolerance | None) -> Change: ...
+
+
+def comparable(one: TensorInfo, other: TensorInfo) -> bool:
+    """Whether the elements of two tensors of one shape are numbers that can be compared."""
+    if not (measurable(one) and measurable(other)):
+        return False
+    first, second = one.dtype.name, other.dtype.name
+    if first == second:
+        return True
+    packed = min(CODED.get(first, 8), CODED.get(second, 8)) < 8
+    return not packed and (first in COMPLEX) == (second in COMPLEX)
+
+
+def compare(  # noqa: PLR0913 - both sides, and how to compute
+    a: Checkpoint,
+    b: Checkpoint,
+    pairs: Sequence[tuple[TensorInfo, TensorInfo]],
+    *,
+    tolerance: Tolerance | None = None,
+    workers: int | None = None,
+    device: str = "cpu",
+    progress: Callable[[int], None] | None = None,
+) -> list[Change]:
+    """Compare pairs of comparable tensors of one shape; `progress` is told bytes as they are done.
+
+    The result does not depend on the number of workers. Raises SourceError where a side holds no
+    bytes, or a file shrinks.
+    """
+    room: Room = NumpyPairs()
+    if device != "cpu":
+        from paramcli.numeric.gpu_pairs import open_pairs
+
+        room, workers = open_pairs(device), 1
+    work = partial(_compare, room, tolerance)
+    plans = [_cut(a, one, b, other) for one, other in pairs]
+    jobs = [pair for plan in plans for pair in plan or ()]
+    if workers is None:
+        total = sum(pair.a.nbytes + pair.b.nbytes for pair in jobs)
+        workers = available() if total > _SMALL_WORK else 1
+    results = spread(work, jobs, workers)
+    found = []
+    for (one, other), plan in zip(pairs, plans, strict=True):
+        blocks, compared = plan, results
+        if blocks is None:
+            blocks = _gathered(a, one, b, other)
+            compared = map(work, blocks)
+        total_change = NO_CHANGE
+        for pair, part in zip(blocks, compared, strict=False):
+            total_change = merge(total_change, part)
+            if progress is not None:
+                progress(pair.a.nbytes)
+        found.append(total_change)
+    return found
+
+
+def differ(
+    a: Checkpoint,
+    b: Checkpoint,
+    pair: tuple[TensorInfo, TensorInfo],
+    tolerance: Tolerance | None,
+) -> bool:
+    """Whether two comparable tensors differ at all; they are read up to the first difference."""
+    one, other = pair
+    blocks = _cut(a, one, b, other) or _gathered(a, one, b, other)
+    room = NumpyPairs()
+    return any(room.differs(block, tolerance) for block in blocks)
+
+
+def _cut(
+    a: Checkpoint, one: TensorInfo, b: Checkpoint, other: TensorInfo
+) -> list[PairOfBlocks] | None:
+    """Cut both tensors where they lie; None where one must first be gathered."""
+    if one.stride != other.stride and not (one.contiguous and other.contiguous):
+        return None
+    first = placed(a, one, one.dtype.nbytes(BLOCK))
+    second = placed(b, other, other.dtype.nbytes(BLOCK))
+    if first is None or second is None:
+        return None
+    return [PairOfBlocks(*pair) for pair in zip(first, second, strict=True)]
+
+
+def _gathered(
+    a: Checkpoint, one: TensorInfo, b: Checkpoint, other: TensorInfo
+) -> list[PairOfBlocks]:
+    first = gathered(a, one, one.dtype.nbytes(BLOCK))
+    second = gathered(b, other, other.dtype.nbytes(BLOCK))
+    return [PairOfBlocks(*pair) for pair in zip(first, second, strict=True)]
+
+
+def _compare(room: Room, tolerance: Tolerance | None, pair: PairOfBlocks) -> Change:
+    return room.compare(pair, tolerance)

@@ -1,0 +1,199 @@
+"""The NumPy room of pairs: two blocks of numbers side by side, chunk by chunk."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from paramcli.checkpoint import DTYPES
+from paramcli.numeric.blocks import chunks
+from paramcli.numeric.change import NO_CHANGE, Change, merge
+from paramcli.numeric.codes import CODED, COMPLEX
+from paramcli.numeric.widen import raw_elements, widen
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from paramcli.numeric.blocks import Block
+    from paramcli.numeric.change import Tolerance
+    from paramcli.numeric.codes import Floats
+    from paramcli.numeric.widen import Elements
+
+    Mask = NDArray[np.bool_]
+
+__all__ = ["CHUNK", "Numbers", "NumpyPairs", "PairOfBlocks", "change", "side_by_side"]
+
+CHUNK = 1 << 16
+"""Elements that are compared together: as float64, three runs of them stay in cache."""
+_EXACT = 1 << 53
+
+
+class PairOfBlocks(NamedTuple):
+    """The same elements of both tensors."""
+
+    a: Block
+    b: Block
+
+
+class NumpyPairs:
+    """The NumPy room."""
+
+    def compare(self, pair: PairOfBlocks, tolerance: Tolerance | None) -> Change:
+        """Compare two blocks chunk by chunk."""
+        total = NO_CHANGE
+        for found in self._changes(pair, tolerance):
+            total = merge(total, found)
+        return total
+
+    def differs(self, pair: PairOfBlocks, tolerance: Tolerance | None) -> bool:
+        """Whether any element changed."""
+        return any(found.changed for found in self._changes(pair, tolerance))
+
+    @staticmethod
+    def _changes(pair: PairOfBlocks, tolerance: Tolerance | None) -> Iterator[Change]:
+        step = 2 if pair.a.dtype in COMPLEX else 1
+        scratch = np.empty(CHUNK * step)
+        with np.errstate(all="ignore"):
+            for a, b, unlike, difference in side_by_side(pair):
+                yield change(a, b, unlike, tolerance, scratch, step=step, difference=difference)
+
+
+class Numbers(NamedTuple):
+    """The same elements of both as numbers, and which have other bits; see `change`."""
+
+    a: Floats
+    b: Floats
+    unlike: Mask
+    difference: Floats | None
+
+
+def side_by_side(pair: PairOfBlocks, size: int = CHUNK) -> Iterator[Numbers]:
+    """Yield both blocks by so many elements at a time, in memory that is used again and again."""
+    sizes = [DTYPES[block.dtype].nbytes(size) for block in pair]
+    room = size * 2
+    first, second, unlike = np.empty(room), np.empty(room), np.empty(room, np.bool_)
+    same = pair.a.dtype == pair.b.dtype and CODED.get(pair.a.dtype, 8) >= 8
+    for raws in zip(*map(chunks, pair, sizes), strict=True):
+        one, other = (
+            _native(raw_elements(raw, block)) for raw, block in zip(raws, pair, strict=True)
+        )
+        a, b = widen(one, pair.a.dtype, first), widen(other, pair.b.dtype, second)
+        bits = (one, other) if same else (a, b)
+        left, right = (each.view(f"u{each.itemsize}") for each in bits)
+        mask = np.not_equal(left, right, out=unlike[: len(left)])
+        yield Numbers(a, b, mask, _exact(one, other) if same else None)
+
+
+def _native(elements: Elements) -> Elements:
+    return elements.astype(elements.dtype.newbyteorder("="), copy=False)
+
+
+def _exact(one: Elements, other: Elements) -> Floats | None:
+    """Sizes of the differences of integers that float64 does not hold; None where it does."""
+    if one.dtype.kind not in "iu" or one.itemsize < 8:
+        return None
+    if all(each.min() >= -_EXACT and each.max() <= _EXACT for each in (one, other)):
+        return None
+    apart = np.where(one > other, one - other, other - one)  # wraps to the right unsigned number
+    return apart.view(np.uint64).astype(np.float64)
+
+
+def change(  # noqa: PLR0913 - two runs, what is known of them, and room to work in
+    a: Floats,
+    b: Floats,
+    unlike: Mask,
+    tolerance: Tolerance | None,
+    scratch: Floats,
+    *,
+    step: int = 1,
+    difference: Floats | None = None,
+) -> Change:
+    """Compare two runs of numbers; `b` is overwritten.
+
+    `unlike` says which have other bits. `step` is 2 for complex numbers, given as pairs of parts;
+    `difference` is a - b where that is known better than float64 can tell.
+    """
+    n = len(a) // step
+    if not unlike.any():
+        norm = _norm(a)
+        if math.isfinite(norm):
+            return Change(n, 0, norm, norm, 0.0, 0.0, 0.0)
+    if difference is None:
+        difference = np.subtract(a, b, out=scratch[: len(a)])
+    norm = _norm(difference)
+    if not math.isfinite(norm):
+        both = _whole(np.isfinite(a) & np.isfinite(b), step)
+        if not both.all():
+            return _with_odd_ones(a, b, unlike, tolerance, step, both, difference)
+    norms = _norm(a), _norm(b), norm
+    if tolerance is not None:
+        unlike = unlike & ~_close(difference, b, tolerance, step)
+    changed = int(np.count_nonzero(unlike if step == 1 else ~_whole(~unlike, step)[::step]))
+    if step == 1:
+        sizes, base = np.abs(difference, out=difference), np.abs(a, out=b)
+    else:
+        sizes, base = _moduli(difference), _moduli(a)
+    largest = float(sizes.max())
+    rel = np.divide(sizes, base, out=base)
+    most = float(rel.max())
+    if math.isnan(most):  # nought by nought, where both are zero
+        most = float(np.fmax.reduce(rel, initial=0.0))
+    return Change(n, changed, *norms, largest, most)
+
+
+def _with_odd_ones(  # noqa: PLR0913, PLR0917 - as above
+    a: Floats,
+    b: Floats,
+    unlike: Mask,
+    tolerance: Tolerance | None,
+    step: int,
+    both: Mask,
+    difference: Floats,
+) -> Change:
+    """Compare what is finite on both sides, and count what is not apart."""
+    a_nan, b_nan = (~_whole(~np.isnan(x), step) for x in (a, b))
+    odd = ~_whole(~unlike, step) & ~both & ~(a_nan & b_nan)
+    nan = int(np.count_nonzero(odd & (a_nan | b_nan))) // step
+    infinite = int(np.count_nonzero(odd)) // step - nan
+    found = NO_CHANGE
+    if both.any():
+        found = change(
+            a[both], b[both], unlike[both], tolerance, np.empty(len(a)),
+            step=step, difference=difference[both],
+        )  # fmt: skip
+    return found._replace(
+        n=len(a) // step, changed=found.changed + nan + infinite, nan=nan, infinite=infinite
+    )
+
+
+def _whole(mask: Mask, step: int) -> Mask:
+    """Where a mask holds for every part of a number, for each of its parts."""
+    return mask if step == 1 else mask.reshape(-1, step).all(axis=1).repeat(step)
+
+
+def _moduli(parts: Floats) -> Floats:
+    found: Floats = np.hypot(parts[::2], parts[1::2])
+    return found
+
+
+def _close(difference: Floats, b: Floats, tolerance: Tolerance, step: int) -> Mask:
+    if step == 1:
+        return np.abs(difference) <= tolerance.atol + tolerance.rtol * np.abs(b)
+    close = _moduli(difference) <= tolerance.atol + tolerance.rtol * _moduli(b)
+    return close.repeat(step)
+
+
+def _norm(numbers: Floats) -> float:
+    """The Euclidean norm, also where the squares are no float64: NaN where a number is."""
+    squares = float(numbers.dot(numbers))
+    if 1e-270 < squares < math.inf or math.isnan(squares):
+        return math.sqrt(squares)
+    largest = float(np.abs(numbers).max()) if len(numbers) else 0.0
+    if not largest or not math.isfinite(largest):
+        return largest
+    scaled = numbers / largest
+    return math.sqrt(float(scaled.dot(scaled))) * largest

@@ -1,0 +1,175 @@
+"""`diff`: what changed between two checkpoints, structure first, then values."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from paramcli.numeric.workers import available
+from paramcli.select import select
+from paramcli.verbs.diff.moves import is_transpose
+from paramcli.verbs.diff.pairing import Side, pair
+from paramcli.verbs.diff.report import (
+    DiffReport,
+    DTypeChange,
+    FactChange,
+    ShapeChange,
+    TieChange,
+    Transposed,
+)
+from paramcli.verbs.diff.summary import likely_cause, modules
+from paramcli.verbs.diff.ties import compare_ties
+from paramcli.verbs.diff.values import How, Verdicts, compare_values, metrics_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from paramcli.checkpoint import Checkpoint, TensorInfo
+    from paramcli.select import Pattern
+
+    Matched = list[tuple[str, TensorInfo, TensorInfo]]
+
+__all__ = ["DiffReport", "Options", "diff"]
+
+
+class Options(NamedTuple):
+    """What is compared, and what counts.
+
+    `shapes` reads no values. `renames` say how A's names are to be read; `include` and `exclude`
+    pick names of either side. Element types, ties, and names that B has more than A count as
+    differences unless they are ignored.
+    """
+
+    shapes: bool = False
+    how: How = How()
+    include: Sequence[str | Pattern] = ()
+    exclude: Sequence[str | Pattern] = ()
+    renames: Sequence[Callable[[str], str]] = ()
+    ignore_dtype: bool = False
+    ignore_ties: bool = False
+    subset: bool = False
+
+
+def diff(
+    a: Checkpoint,
+    b: Checkpoint,
+    options: Options | None = None,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> DiffReport:
+    """Compare two checkpoints; `progress` is told bytes as they are done, and all there are.
+
+    Raises UsageError for options that fit neither, and SourceError where values cannot be read.
+    """
+    wanted = options or Options()
+    left, right = _side(a, wanted), _side(b, wanted)
+    left_out = (
+        {info.name for side in (a, b) for info in side} - left.named.keys() - right.named.keys()
+    )
+    workers = wanted.how.workers or available()
+    found = pair(left, right, wanted.renames, values=not wanted.shapes, workers=workers)
+    pairs: Matched = [
+        (name, left.named[name], right.named[other]) for name, other in found.pairs.items()
+    ]
+    alike = [one for one in pairs if one[1].shape == one[2].shape]
+    verdicts = Verdicts(frozenset(), {})
+    if not wanted.shapes:
+        verdicts = compare_values(a, b, [one[1:] for one in alike], wanted.how, progress)
+    changed = {alike[number][0]: change for number, change in verdicts.changed.items()}
+    dtypes = tuple(
+        DTypeChange(name, one.dtype.name, other.dtype.name)
+        for name, one, other in pairs
+        if one.dtype != other.dtype
+    )
+    cast = set() if wanted.ignore_dtype else {one.name for one in dtypes}
+    report = DiffReport(
+        a=a.origin,
+        b=b.origin,
+        same=False,
+        equal=sum(alike[number][0] not in cast for number in verdicts.equal),
+        not_compared=len(alike) - len(verdicts.equal) - len(changed) + len(left_out),
+        compared_by=_how(wanted),
+        only_a=found.left,
+        only_b=found.right,
+        shape=tuple(_shapes(a, b, pairs, values=not wanted.shapes)),
+        dtype=dtypes,
+        facts=tuple(_facts(pairs)),
+        renamed=found.renamed,
+        fused=found.fused,
+        transposed=found.transposed + tuple(_turned_in_place(a, b, alike, changed)),
+        ambiguous=found.ambiguous,
+        values=tuple(metrics_of(name, changed[name]) for name, *_ in alike if name in changed),
+        ties=compare_ties(left.groups, right.groups, found.pairs),
+        rules=(),
+        modules=modules((name for name, *_ in alike), changed),
+        cause=likely_cause(
+            found.renamed, dtypes,
+            matched=len(pairs), only_a=len(found.left), only_b=len(found.right),
+        ),
+        ignored=(),
+        lines={},
+        lock=None,
+    )  # fmt: skip
+    return _judged(report, wanted)
+
+
+def _side(checkpoint: Checkpoint, options: Options) -> Side:
+    entries = checkpoint.entries
+    if options.include or options.exclude:
+        entries = select(entries, options.include, options.exclude)
+    return Side(checkpoint, {info.name: info for info in entries})
+
+
+def _how(options: Options) -> str:
+    if options.shapes:
+        return "nothing"
+    return "crc32" if options.how.quick else "bytes"
+
+
+def _shapes(a: Checkpoint, b: Checkpoint, pairs: Matched, *, values: bool) -> Iterator[ShapeChange]:
+    for name, one, other in pairs:
+        if one.shape != other.shape:
+            yield ShapeChange(
+                name, one.shape, other.shape, values and is_transpose(a, one, b, other)
+            )
+
+
+def _turned_in_place(
+    a: Checkpoint, b: Checkpoint, alike: Matched, changed: object
+) -> Iterator[Transposed]:
+    """Square matrices that changed into their transposes."""
+    for name, one, other in alike:
+        if name in changed and is_transpose(a, one, b, other):  # type: ignore[operator]
+            yield Transposed(name, name)
+
+
+def _facts(pairs: Matched) -> Iterator[FactChange]:
+    """What both sides state of a tensor beside its shape and type, and state otherwise."""
+    for name, one, other in pairs:
+        kinds = {one.kind, other.kind}
+        if len(kinds) > 1 and "tensor" not in kinds:
+            yield FactChange(name, "kind", one.kind, other.kind)
+        if one.layout != other.layout:
+            yield FactChange(name, "layout", one.layout, other.layout)
+        there = dict(other.facts)
+        for fact, text in one.facts:
+            if fact in there and there[fact] != text:
+                yield FactChange(name, fact, text, there[fact])
+
+
+def _judged(report: DiffReport, options: Options) -> DiffReport:
+    """Say whether anything that counts differs, and what was ignored."""
+    ignored = {
+        "dtype": bool(report.dtype) and options.ignore_dtype,
+        "ties": report.ties != TieChange() and options.ignore_ties,
+        "extra names": bool(report.only_b) and options.subset,
+    }
+    counted = (
+        report.only_a, report.shape, report.facts, report.renamed, report.fused,
+        report.transposed, report.values, report.rules,
+        report.only_b if not options.subset else (),
+        report.dtype if not options.ignore_dtype else (),
+        report.ties.only_a + report.ties.only_b if not options.ignore_ties else (),
+    )  # fmt: skip
+    return report._replace(
+        same=not any(counted), ignored=tuple(what for what, did in ignored.items() if did)
+    )
