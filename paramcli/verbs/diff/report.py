@@ -49,7 +49,7 @@ class Renamed(NamedTuple):
 
     `by` is "prefix" where names agree without a leading module path, "rewrite" where parts of the
     path are consistently called otherwise, and "bytes" where the content alone tells. `rules` are
-    what is replaced by what, as `--rename` takes it: ("module.", "") or ("transformer.h", "layers").
+    what is replaced by what, as `--rename` takes it: ("module.", "") or ("h", "layers").
     """
 
     a: str
