@@ -59,7 +59,8 @@ def widen(elements: Elements, dtype: str, out: Floats) -> Floats:
 
 def _copied(elements: Elements, out: Floats) -> Floats:
     found = out[: len(elements)]
-    np.copyto(found, elements, casting="unsafe")
+    with np.errstate(invalid="ignore"):  # signalling NaNs
+        np.copyto(found, elements, casting="unsafe")
     return found
 
 

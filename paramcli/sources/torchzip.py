@@ -127,6 +127,13 @@ class TorchArchive:
         """Inflate a storage."""
         return self.archive.read(str(storage.key))
 
+    def checksum(self, storage: Storage) -> int | None:
+        """The CRC-32 that the archive states of a storage's entry, as long as that is all of it."""
+        entry = self.archive.entries.get(str(storage.key))
+        if entry is None or not self.archive.summed or entry.size != storage.nbytes:
+            return None
+        return entry.crc
+
 
 def _open_save(archive: TorchArchive, request: Request) -> Checkpoint:
     root, machine = archive.run()
@@ -138,6 +145,7 @@ def _open_save(archive: TorchArchive, request: Request) -> Checkpoint:
         byteorder=archive.byteorder,
         locate=archive.locate,
         unpack=archive.unpack,
+        checksum=archive.checksum,
     )
 
 

@@ -119,7 +119,7 @@ def _chain(
         ahead = sampler.piece(whole.checkpoint, info, at * step, min((end - at) * step, _HEAD))
         next_ = [
             name
-            for size in {len(head) for head in heads} - {0}
+            for size in {len(head) for head in heads if 0 < len(head) <= len(ahead)}
             for name in heads.get(ahead[:size], ())
             if name not in chain and parts.named[name].shape[axis] <= end - at
         ]

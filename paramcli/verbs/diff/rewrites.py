@@ -62,12 +62,11 @@ def learn(left: Named, right: Named, proven: Mapping[str, str]) -> Rewrites:
     accepted, known = _solve(candidates, shown)
     uses = Counter(rule for one in accepted for rule in one.rules)
     renamed = [
-        Renamed(name, theirs[one.b][indices], "rewrite", _written(one.rules))
+        Renamed(name, theirs[one.b][indices], "rewrite", tuple(_runs(one.a, one.b)))
         for one in accepted
-        if (one.a, one.b) in shown or any(uses[rule] > 1 for rule in one.rules)
-        or len(ours[one.a]) > 1
+        if len(ours[one.a]) > 1 or any(uses[rule] > 1 for rule in one.rules)
         for indices, name in ours[one.a].items()
-    ]  # fmt: skip
+    ]
     taken = {one.a for one in accepted} | {one.b for one in accepted}
     open_ = [one for one in candidates if one.a not in taken and one.b not in taken]
     return Rewrites(renamed, list(_ambiguous(open_, known, ours, theirs)))
@@ -118,7 +117,22 @@ def _candidates(
 
 
 def _rules(a: Parts, b: Parts) -> Iterator[Rule]:
-    """What must be replaced by what, between one number of a layer and the next."""
+    """What must be replaced by what, part by part where as many stand on either side."""
+    for before, after in _changes(a, b):
+        if len(before) == len(after):
+            yield from (((x,), (y,)) for x, y in zip(before, after, strict=True) if x != y)
+        else:
+            yield before, after
+
+
+def _runs(a: Parts, b: Parts) -> Iterator[tuple[str, str]]:
+    """The same as whole runs of parts, which are how `--rename` takes them."""
+    for before, after in _changes(a, b):
+        yield ".".join(before), ".".join(after)
+
+
+def _changes(a: Parts, b: Parts) -> Iterator[Rule]:
+    """The runs that differ, between one number of a layer and the next."""
     for old, new in zip_longest(_segments(a), _segments(b), fillvalue=()):
         start = 0
         while start < min(len(old), len(new)) and old[start] == new[start]:
@@ -127,9 +141,7 @@ def _rules(a: Parts, b: Parts) -> Iterator[Rule]:
         while end < min(len(old), len(new)) - start and old[-1 - end] == new[-1 - end]:
             end += 1
         before, after = old[start : len(old) - end], new[start : len(new) - end]
-        if len(before) == len(after):
-            yield from (((x,), (y,)) for x, y in zip(before, after, strict=True) if x != y)
-        elif before != after:
+        if before != after:
             yield before, after
 
 
@@ -208,7 +220,3 @@ def _ambiguous(
             tuple(next(iter(theirs[b].values())) for b in others),
             "one shape, and no rule tells them apart",
         )
-
-
-def _written(rules: Iterable[Rule]) -> tuple[tuple[str, str], ...]:
-    return tuple((".".join(old), ".".join(new)) for old, new in rules)

@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from paramcli.verbs.diff.names import parse_rename
 from paramcli.verbs.diff.report import Cause, Module
 
 if TYPE_CHECKING:
@@ -85,13 +86,26 @@ def _nearly_all(count: int, total: int) -> bool:
 
 
 def _renaming(ruled: Sequence[Renamed], total: int) -> Cause:
-    """Say by what rules names match, each with the option that applies it."""
-    rules = dict.fromkeys(rule for one in ruled for rule in one.rules)
+    """Say by what rules names match, and the options that apply them, where these are proved."""
+    rules = list(dict.fromkeys(rule for one in ruled for rule in one.rules))
+    rules.sort(key=lambda rule: -rule[0].count("."))  # the more particular ones first
     words = ", ".join(_words(old, new) for old, new in rules)
     number = f"all {total:,}" if len(ruled) == total else f"{len(ruled):,} of {total:,}"
-    inserts = any(not old and not new.endswith(".") for old, new in rules)
-    options = " ".join(f"--rename '{old}={new}'" for old, new in rules)
-    return Cause(f"{number} names match after {words}", None if inserts else options)
+    texts = [f"{old}={new}" for old, new in rules]
+    option = " ".join(f"--rename '{text}'" for text in texts) if _hold(texts, ruled) else None
+    return Cause(f"{number} names match after {words}", option)
+
+
+def _hold(texts: Sequence[str], ruled: Sequence[Renamed]) -> bool:
+    """Whether these rules, one after another, make of each name of A what B calls it."""
+    renames = [parse_rename(text) for text in texts]
+    for one in ruled:
+        name = one.a
+        for rename in renames:
+            name = rename(name)
+        if name != one.b:
+            return False
+    return True
 
 
 def _words(old: str, new: str) -> str:

@@ -8,9 +8,11 @@ import zipfile
 from typing import TYPE_CHECKING
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import paramcli
 from paramcli.errors import SourceError
 from paramcli.sources.archive import Archive
 from paramcli.sources.files import File
@@ -230,3 +232,14 @@ def test_entries_that_lie_over_each_other(refused: Callable[..., str]) -> None:
 def test_names_of_old_code_pages(path: Path) -> None:
     made = zipped({"ab": b"x"}).replace(b"ab", b"a\x81")
     assert read_all(made, path) == {"aü": b"x"}
+
+
+def test_an_archive_that_states_no_checksums_is_read(tmp_path: Path) -> None:
+    torch.serialization.set_crc32_options(False)
+    try:
+        torch.save({"w": torch.arange(6.0)}, tmp_path / "model.pt")
+    finally:
+        torch.serialization.set_crc32_options(True)
+    checkpoint = paramcli.open(tmp_path / "model.pt")
+    assert checkpoint.read(checkpoint["w"].storage) == torch.arange(6.0).numpy().tobytes()
+    assert checkpoint.checksum(checkpoint["w"].storage) is None

@@ -1,0 +1,306 @@
+"""Names that mean the same tensor are found by prefix, by rule and by bytes, and never guessed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import save_file
+
+import paramcli
+from paramcli.checkpoint import DTYPES, Checkpoint, Storage, TensorInfo
+from paramcli.errors import PatternError, UsageError
+from paramcli.verbs.diff import DiffReport, Options, diff
+from paramcli.verbs.diff.names import parse_rename
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    Shapes = Mapping[str, tuple[int, ...]]
+
+
+def shapes(names: Shapes) -> Checkpoint:
+    """Make a checkpoint of names and shapes alone."""
+    entries = tuple(
+        TensorInfo(name, DTYPES["float32"], shape, (1,) * len(shape), 0, Storage("", name, 0))
+        for name, shape in names.items()
+    )
+    return Checkpoint(origin="made", format="module", entries=entries)
+
+
+def renames(report: DiffReport) -> dict[str, str]:
+    return {one.a: one.b for one in report.renamed}
+
+
+GPT = {
+    f"transformer.h.{i}.{name}": shape
+    for i in range(3)
+    for name, shape in {
+        "ln_1.weight": (8,), "ln_1.bias": (8,), "ln_2.weight": (8,), "ln_2.bias": (8,),
+        "attn.c_attn.weight": (24, 8), "attn.c_attn.bias": (24,),
+        "attn.c_proj.weight": (8, 8), "mlp.c_fc.weight": (32, 8), "mlp.c_fc.bias": (32,),
+        "mlp.c_proj.weight": (8, 32),
+    }.items()
+} | {"transformer.wte.weight": (100, 8), "transformer.wpe.weight": (64, 8)}  # fmt: skip
+
+TO_LLAMA = {
+    "transformer.h": "model.layers", "ln_1": "input_layernorm", "ln_2": "post_attention_layernorm",
+    "attn.c_attn": "self_attn.qkv", "attn.c_proj": "self_attn.o_proj", "mlp.c_fc": "mlp.up_proj",
+    "mlp.c_proj": "mlp.down_proj", "transformer.wte": "model.embed_tokens",
+    "transformer.wpe": "model.positions",
+}  # fmt: skip
+
+
+def llama(name: str) -> str:
+    for old, new in TO_LLAMA.items():
+        name = name.replace(old, new)
+    return name
+
+
+@pytest.mark.parametrize(
+    "prefix", ["module.", "_orig_mod.", "_orig_mod.module.", "model.", "a.b.c.", "x."]
+)
+@pytest.mark.parametrize("side", ["a", "b"])
+def test_any_prefix_that_makes_the_rest_match(prefix: str, side: str) -> None:
+    longer = {prefix + name: shape for name, shape in GPT.items()}
+    a, b = map(shapes, (longer, GPT) if side == "a" else (GPT, longer))
+    report = diff(a, b)
+    assert len(report.renamed) == len(GPT)
+    assert {one.by for one in report.renamed} == {"prefix"}
+    assert not report.only_a
+    assert not report.only_b
+    assert not report.same
+    assert report.cause is not None
+    assert report.cause.text.startswith(f"all {len(GPT)} names match after")
+    assert report.cause.option is not None
+    option = report.cause.option.removeprefix("--rename '").removesuffix("'")
+    again = diff(a, b, Options(renames=[parse_rename(option)]))
+    assert again.same, "the option that is advised does what it says"
+
+
+def test_a_prefix_holds_where_a_shape_differs() -> None:
+    other = {f"module.{name}": shape for name, shape in GPT.items()}
+    other["module.transformer.wte.weight"] = (101, 8)
+    report = diff(shapes(GPT), shapes(other))
+    assert len(report.renamed) == len(GPT)
+    assert [one.name for one in report.shape] == ["transformer.wte.weight"]
+
+
+def test_two_prefixes_that_explain_as_much_are_not_chosen_from() -> None:
+    a = {"x.w": (3,), "x.v": (4,), "y.w": (3,), "y.v": (4,)}
+    report = diff(shapes(a), shapes({"w": (3,), "v": (4,)}))
+    assert not report.renamed
+    assert len(report.only_a) == 4
+
+
+def test_wrappers_in_the_middle_of_names() -> None:
+    wrapped = {
+        name.replace(".attn", "._checkpoint_wrapped_module.attn"): shape
+        for name, shape in GPT.items()
+    }
+    report = diff(shapes(wrapped), shapes(GPT))
+    assert len(report.renamed) == 9
+    assert not report.only_a
+    assert not report.only_b
+
+
+def test_rules_are_learned_from_shapes() -> None:
+    other = {llama(name): shape for name, shape in GPT.items()}
+    report = diff(shapes(GPT), shapes(other))
+    found = renames(report)
+    assert found == {name: llama(name) for name in GPT if ".ln_" not in name}
+    assert {one.by for one in report.renamed} == {"rewrite"}
+    # Which norm is which, shapes do not tell, and nothing is guessed.
+    open_ = {name for one in report.ambiguous for name in one.a}
+    assert open_ == {
+        f"transformer.h.0.ln_{i}.{what}" for i in (1, 2) for what in ("weight", "bias")
+    }
+    assert all(".ln_" in name for name in report.only_a)
+
+
+def saved(path: Path, state: Mapping[str, torch.Tensor]) -> Checkpoint:
+    save_file(dict(state), path)
+    return paramcli.open(path)
+
+
+def tensors(names: Shapes, seed: int = 0) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return {name: torch.randn(shape, generator=generator) for name, shape in names.items()}
+
+
+def test_bytes_settle_what_shapes_leave_open(tmp_path: Path) -> None:
+    state = tensors(GPT)
+    other = {llama(name): tensor for name, tensor in state.items()}
+    report = diff(saved(tmp_path / "a", state), saved(tmp_path / "b", other))
+    assert renames(report) == {name: llama(name) for name in GPT}
+    assert not report.ambiguous
+    assert not report.values
+    assert report.equal == len(GPT)
+    assert report.cause is not None
+    assert report.cause.option is not None
+    texts = report.cause.option.removeprefix("--rename '").removesuffix("'").split("' --rename '")
+    again = diff(
+        saved(tmp_path / "a", state), saved(tmp_path / "b", other),
+        Options(renames=[parse_rename(text) for text in texts]),
+    )  # fmt: skip
+    assert again.same
+
+
+def test_rules_hold_for_what_was_fine_tuned(tmp_path: Path) -> None:
+    state = tensors(GPT)
+    other = {llama(name): tensor + 0.01 for name, tensor in state.items()}
+    report = diff(saved(tmp_path / "a", state), saved(tmp_path / "b", other))
+    assert renames(report) == {name: llama(name) for name in GPT if ".ln_" not in name}
+    assert {one.name for one in report.values} == set(renames(report))
+
+
+def test_what_was_replaced_is_not_renamed(tmp_path: Path) -> None:
+    """A head of the same shape with other numbers is another head."""
+    body = {"body.weight": (5, 5), "body.bias": (5,)}
+    a = tensors(body | {"fc.weight": (3, 5), "fc.bias": (3,)})
+    b = {name: a[name] for name in body} | tensors({"cls.weight": (3, 5), "cls.bias": (3,)}, 1)
+    report = diff(saved(tmp_path / "a", a), saved(tmp_path / "b", b))
+    assert not report.renamed
+    assert set(report.only_a) == {"fc.weight", "fc.bias"}
+    assert set(report.only_b) == {"cls.weight", "cls.bias"}
+
+
+def test_moves_by_bytes(tmp_path: Path) -> None:
+    state = tensors({"one": (40,), "two": (40,)})
+    moved = {"alpha": state["two"], "beta": state["one"]}
+    report = diff(saved(tmp_path / "a", state), saved(tmp_path / "b", moved))
+    assert renames(report) == {"one": "beta", "two": "alpha"}
+    assert {one.by for one in report.renamed} == {"bytes"}
+
+
+def test_equals_are_ambiguous(tmp_path: Path) -> None:
+    twin = torch.arange(50.0)
+    a = {"one": twin, "two": twin.clone()}
+    b = {"alpha": twin.clone(), "beta": twin.clone()}
+    report = diff(saved(tmp_path / "a", a), saved(tmp_path / "b", b))
+    assert not report.renamed
+    (one,) = report.ambiguous
+    assert set(one.a) == {"one", "two"}
+    assert set(one.b) == {"alpha", "beta"}
+    assert len(report.only_a) == len(report.only_b) == 2
+
+
+def test_zeros_prove_nothing(tmp_path: Path) -> None:
+    a, b = {"one.bias": torch.zeros(9)}, {"two.bias": torch.zeros(9)}
+    report = diff(saved(tmp_path / "a", a), saved(tmp_path / "b", b))
+    assert not report.renamed
+    assert report.only_a == ("one.bias",)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("split", ["a", "b"])
+def test_stacked_tensors(tmp_path: Path, axis: int, split: str) -> None:
+    parts = tensors({"q": (6, 8), "k": (6, 8), "v": (6, 8)})
+    whole = {"qkv": torch.cat(list(parts.values()), axis)}
+    sides = (parts, whole) if split == "a" else (whole, parts)
+    a, b = (saved(tmp_path / name, side) for name, side in zip("ab", sides, strict=True))
+    report = diff(a, b)
+    (one,) = report.fused
+    assert (one.whole, one.parts, one.axis) == ("qkv", ("q", "k", "v"), axis)
+    assert not report.only_a
+    assert not report.only_b
+    assert not report.same
+
+
+def test_a_transpose_under_another_name(tmp_path: Path) -> None:
+    state = tensors({"w": (6, 8), "square": (7, 7)})
+    other = {"kernel": state["w"].T.contiguous(), "square": state["square"].T.contiguous()}
+    report = diff(saved(tmp_path / "a", state), saved(tmp_path / "b", other))
+    assert set(report.transposed) == {("w", "kernel"), ("square", "square")}
+    assert [one.name for one in report.values] == ["square"]
+
+
+def test_absent_but_tied_is_a_matter_of_ties(tmp_path: Path) -> None:
+    weight = torch.randn(5, 3)
+    torch.save({"embed": weight, "head": weight, "other": torch.ones(2)}, tmp_path / "a.pt")
+    b = saved(tmp_path / "b", {"embed": weight, "other": torch.ones(2)})
+    report = diff(paramcli.open(tmp_path / "a.pt"), b)
+    assert not report.only_a
+    assert report.ties.only_a == (("embed", "head"),)
+    assert not report.same
+    assert diff(paramcli.open(tmp_path / "a.pt"), b, Options(ignore_ties=True)).same
+
+
+def test_ties_are_compared_by_what_b_calls_them(tmp_path: Path) -> None:
+    weight = torch.randn(5, 3)
+    torch.save({"module.x": weight, "module.y": weight, "module.z": torch.ones(4)}, tmp_path / "a")
+    torch.save({"x": weight, "y": weight, "z": torch.ones(4)}, tmp_path / "b")
+    report = diff(paramcli.open(tmp_path / "a"), paramcli.open(tmp_path / "b"))
+    assert len(report.renamed) == 3
+    assert not report.ties.only_a
+    assert not report.ties.only_b
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "new"),
+    [
+        ("module.=", "module.fc.module.weight", "fc.module.weight"),
+        ("module.=", "modules.fc", "modules.fc"),
+        ("=model.", "fc.weight", "model.fc.weight"),
+        ("=model", "fc.weight", "model.fc.weight"),
+        ("a.=b.", "a.w", "b.w"),
+        ("h=layers", "t.h.0.h.w", "t.layers.0.layers.w"),
+        ("t.h=m.layers", "t.h.0.w", "m.layers.0.w"),
+        ("h=layers", "th.h0.w", "th.h0.w"),
+        ("wrapped=", "a.wrapped.b.wrapped", "a.b"),
+        (r"/^blocks\.(\d+)/=layer.\1", "blocks.3.w", "layer.3.w"),
+        ("a=b", "a", "b"),
+    ],
+)
+def test_rename(text: str, name: str, new: str) -> None:
+    assert parse_rename(text)(name) == new
+
+
+@pytest.mark.parametrize("text", ["", "=", "abc", "/abc/", "/a/b"])
+def test_malformed_rename(text: str) -> None:
+    with pytest.raises(UsageError, match="--rename"):
+        parse_rename(text)
+
+
+def test_malformed_expression_has_a_caret() -> None:
+    with pytest.raises(PatternError) as caught:
+        parse_rename("/a(b/=c")
+    assert caught.value.position == 2
+
+
+def test_two_names_made_one() -> None:
+    with pytest.raises(UsageError, match="one name of"):
+        diff(
+            shapes({"a.w": (1,), "b.w": (1,)}),
+            shapes({}),
+            Options(renames=[parse_rename("/^../=")]),
+        )
+
+
+@pytest.fixture
+def many() -> Callable[[str], Checkpoint]:
+    return lambda stem: shapes({f"{stem}.{i}.p{i % 7}": (i % 5,) for i in range(2000)})
+
+
+def test_thousands_of_unmatched_names_are_no_trouble(many: Callable[[str], Checkpoint]) -> None:
+    report = diff(many("left"), many("right"))
+    assert len(report.renamed) + len(report.only_a) == 2000
+
+
+@given(
+    st.lists(st.text("ab.01", max_size=8), unique=True),
+    st.lists(st.text("ab.01", max_size=8), unique=True),
+)
+def test_every_name_is_accounted_for_once(left: list[str], right: list[str]) -> None:
+    a = shapes({name: (len(name),) for name in left})
+    b = shapes({name: (len(name),) for name in right})
+    report = diff(a, b)
+    pairs = report.not_compared + len(report.shape)
+    empty = sum(not name for name in left if name in right)
+    assert len(report.only_a) + pairs + report.equal == len(left)
+    assert len(report.only_b) + pairs + report.equal == len(right)
+    assert report.equal >= empty
