@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+from paramcli.api import diff
 from paramcli.checkpoint import Checkpoint, DType, Group, Storage, TensorInfo
 from paramcli.errors import (
     ParamcliError,
@@ -31,5 +32,6 @@ __all__ = [
     "UsageError",
     "UserCodeError",
     "__version__",
+    "diff",
     "open",
 ]

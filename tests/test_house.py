@@ -24,6 +24,7 @@ LAYERS = [
     "paramcli.content",
     "paramcli.numeric",
     "paramcli.verbs",
+    "paramcli.api",
     "paramcli.render",
     "paramcli.project",
     "paramcli.commands",

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     Matched = list[tuple[str, TensorInfo, TensorInfo]]
 
-__all__ = ["DiffReport", "Options", "diff"]
+__all__ = ["DiffReport", "How", "Options", "diff"]
 
 
 class Options(NamedTuple):

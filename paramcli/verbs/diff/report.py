@@ -177,3 +177,10 @@ class DiffReport(NamedTuple):
     ignored: tuple[str, ...]
     lines: Mapping[str, int]
     lock: str | None
+
+    def assert_same(self) -> None:
+        """Raise AssertionError where anything that counts differs, with what it is in words."""
+        if not self.same:
+            from paramcli.verbs.diff.words import in_words
+
+            raise AssertionError(in_words(self))

@@ -117,6 +117,7 @@ def test_norms_stay_right_where_float32_does_not(compare: Callable[..., DiffRepo
     assert metrics is not None
     assert metrics.l2 == pytest.approx(want["l2"], rel=1e-9)
     assert metrics.cosine == pytest.approx(want["cosine"], abs=1e-13)
+    assert metrics.cosine is not None
     assert 0 < 1 - metrics.cosine < 1e-9
 
 
