@@ -1,4 +1,4 @@
-"""Whether two outputs say the same: `python -m benchmarks.answers names|numbers OURS THEIRS`.
+"""Whether two outputs say the same: `python -m benchmarks.answers names|numbers|changes OURS THEIRS`.
 
 A process of its own, since its memory would be carried over to what is timed; see timing.py.
 """
@@ -16,6 +16,7 @@ _COLORS = re.compile(r"\x1b\[[0-9;]*m")
 _GAP = re.compile(r"\t|  +")
 _SHORT = {"F32": "float32", "BF16": "bfloat16"}
 _CLOSE = 1e-5
+_ROUGH, _ROUGHER = 1e-3, 0.05
 
 
 class _Numbers(NamedTuple):
@@ -76,5 +77,26 @@ def _check_numbers(ours: str, theirs: str) -> None:
                 sys.exit(f"{name}: {field} is {a!r} in ours, {b!r} in theirs")
 
 
+def _check_changes(ours: str, theirs: str) -> None:
+    """Hold changes in float64 against those of a script in float32, whose cosine is rough."""
+    with open(ours, encoding="utf-8") as stream:
+        mine = {one["name"]: one for one in json.load(stream)["values"]}
+    with open(theirs, encoding="utf-8") as lines:
+        rows = [line.rstrip("\n").split("\t") for line in lines]
+    others = {name: [float(number) for number in numbers] for name, *numbers in rows}
+    if not mine or mine.keys() != others.keys():
+        sys.exit(f"ours finds {len(mine):,} changed tensors, theirs {len(others):,}, or others")
+    for name, (max_abs, l2, cosine) in others.items():
+        one = mine[name]
+        if not (
+            abs(one["max_abs"] - max_abs) <= _ROUGH * max_abs
+            and abs(one["l2"] - l2) <= _ROUGH * l2
+            and abs(one["cosine"] - cosine) <= _ROUGHER
+        ):
+            sys.exit(f"{name}: ours says {one}, theirs {max_abs}, {l2}, {cosine}")
+
+
+_CHECKS = {"names": _check_names, "numbers": _check_numbers, "changes": _check_changes}
+
 if __name__ == "__main__":
-    {"names": _check_names, "numbers": _check_numbers}[sys.argv[1]](sys.argv[2], sys.argv[3])
+    _CHECKS[sys.argv[1]](sys.argv[2], sys.argv[3])

@@ -60,7 +60,7 @@ LATER = Measure(lambda run: run.first_byte, _milliseconds_more, "+.0f", " ms")
 class Case:
     """Ours beside theirs; `limit` in the measure's unit, `peak` (of ours) in MiB.
 
-    `same` says what both must agree in, "names" or "numbers", if anything; `slow` where a quick run
+    `same` says what both must agree in, "names", "numbers" or "changes", if anything; `slow` where a quick run
     skips the case, `long` where it is run less often.
     """
 

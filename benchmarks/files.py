@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 from collections import OrderedDict
@@ -16,7 +17,7 @@ if TYPE_CHECKING:  # imported where files are made, in a process of its own; see
 
     from torch import Tensor
 
-__all__ = ["FORMATS", "WIDTHS", "find", "find_values", "shards"]
+__all__ = ["CHANGES", "FORMATS", "WIDTHS", "find", "find_changed", "find_values", "shards"]
 
 FORMATS = {
     "zip": "model.pt",
@@ -42,6 +43,21 @@ def find(folder: str, form: str, count: int) -> str:
 def find_values(folder: str, form: str, dtype: str) -> str:
     """Return the path of 4 GiB of weights of `dtype`, a zip or safetensors; made if not there."""
     return os.path.join(_home(folder, dtype, f"{dtype} values, 8 GiB,"), FORMATS[form])
+
+
+CHANGES = {"few": 20, "all": 1, "none": 0}
+"""Of how many tensors one is changed, by a name for it: 5 % of them, all, or none."""
+
+
+def find_changed(folder: str, form: str, dtype: str, change: str) -> str:
+    """Return the path of a copy of those weights, changed by a thousandth of their spread."""
+    home = os.path.join(folder, f"{dtype}-{change}")
+    path = os.path.join(home, FORMATS[form])
+    if not os.path.exists(path):
+        source = find_values(folder, form, dtype)
+        print(f"making {path}", file=sys.stderr)
+        subprocess.check_call([sys.executable, "-m", "benchmarks.files", source, change, path])
+    return path
 
 
 def _home(folder: str, kind: str, what: str) -> str:
@@ -166,5 +182,32 @@ def _shapes(width: int, itemsize: int) -> Iterator[tuple[str, tuple[int, ...]]]:
     yield "model.embed.weight", ((left - width) // width, width)
 
 
+def _change(source: str, change: str, path: str) -> None:
+    """Copy a file with the bytes of some of its tensors changed in place, whatever its format."""
+    import paramcli
+    import torch
+
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    fresh = f"{path}.part"
+    shutil.copyfile(source, fresh)
+    checkpoint = paramcli.open(source)
+    random = torch.Generator().manual_seed(1)
+    every = CHANGES[change]
+    for number, info in enumerate(checkpoint):
+        place = checkpoint.locate(info.storage)
+        if not every or number % every or place is None:
+            continue
+        element = getattr(torch, info.dtype.name)
+        tensor = torch.from_file(
+            fresh, shared=True, size=os.path.getsize(fresh), dtype=torch.uint8
+        )[place.offset : place.offset + info.nbytes]
+        for at in range(0, info.nbytes, _PIECE * element.itemsize):
+            piece = tensor[at : at + _PIECE * element.itemsize]
+            numbers = piece.clone().view(element).float()
+            numbers += 2e-5 * torch.randn(len(numbers), generator=random)
+            piece.copy_(numbers.to(element).view(torch.uint8))
+    os.rename(fresh, path)
+
+
 if __name__ == "__main__":
-    _make(sys.argv[1], sys.argv[2])
+    (_change if len(sys.argv) > 3 else _make)(*sys.argv[1:])
