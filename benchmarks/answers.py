@@ -1,4 +1,4 @@
-"""Whether two outputs say the same: `python -m benchmarks.answers names|numbers|changes OURS THEIRS`.
+"""Whether two outputs say the same: `python -m benchmarks.answers names|numbers|changes A B`.
 
 A process of its own, since its memory would be carried over to what is timed; see timing.py.
 """

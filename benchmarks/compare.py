@@ -60,8 +60,8 @@ LATER = Measure(lambda run: run.first_byte, _milliseconds_more, "+.0f", " ms")
 class Case:
     """Ours beside theirs; `limit` in the measure's unit, `peak` (of ours) in MiB.
 
-    `same` says what both must agree in, "names", "numbers" or "changes", if anything; `slow` where a quick run
-    skips the case, `long` where it is run less often.
+    `same` says what both must agree in, "names", "numbers" or "changes", if anything; `slow` where
+    a quick run skips the case, `long` where it is run less often.
     """
 
     name: str

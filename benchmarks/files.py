@@ -184,8 +184,9 @@ def _shapes(width: int, itemsize: int) -> Iterator[tuple[str, tuple[int, ...]]]:
 
 def _change(source: str, change: str, path: str) -> None:
     """Copy a file with the bytes of some of its tensors changed in place, whatever its format."""
-    import paramcli
     import torch
+
+    import paramcli
 
     os.makedirs(os.path.dirname(path), exist_ok=True)
     fresh = f"{path}.part"
