@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from paramcli.checkpoint import Checkpoint, Place, Storage
 from paramcli.errors import SourceError
 from paramcli.sources.files import HeaderWindow
+from paramcli.sources.foreign import PLAIN_PICKLE
 from paramcli.sources.pickles.calls import TensorCalls
 from paramcli.sources.pickles.machine import Machine
 from paramcli.sources.pickles.nodes import Dict, TypedStorage
@@ -28,6 +29,7 @@ __all__ = ["PickleStream", "open_legacy"]
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
+_MAGIC_READ = 64
 _FIRST_READ = 1 << 17
 
 
@@ -64,7 +66,7 @@ class _Declared(StorageTable):
     def persistent(self, identity: object) -> object:
         """Answer ("storage", …, view or None) and ("module", class, file, source)."""
         if type(identity) is not tuple or not identity:
-            raise ValueError("a persistent id that is not a storage's")
+            return super().persistent(identity)  # says what is wrong with it
         if identity[0] == "module" and len(identity) == 4:
             return identity[1]  # the class of a module, beside the source that it once had
         whole, view = super().persistent(identity[:5]), identity[5:]
@@ -81,8 +83,9 @@ class _Declared(StorageTable):
 def open_legacy(file: File, request: Request) -> Checkpoint:
     """Open a legacy stream. Raises SourceError where its pickles or storages are damaged."""
     stream = PickleStream(file)
-    if stream.next() != _MAGIC or stream.next() != _PROTOCOL:
-        raise SourceError("a pickle, but no checkpoint of torch.save", path=file.path)
+    if not _is_magic(file) or stream.next() != _MAGIC or stream.next() != _PROTOCOL:
+        what, hint = PLAIN_PICKLE
+        raise SourceError(what, path=file.path, hint=hint)
     order = _byteorder(stream.next())
     if order != "little":
         raise SourceError("a legacy checkpoint of a big-endian machine", path=file.path)
@@ -102,6 +105,14 @@ def open_legacy(file: File, request: Request) -> Checkpoint:
         pickle=judge(*stream.machines),
         locate=locate,
     )
+
+
+def _is_magic(file: File) -> bool:
+    """Whether a number that could be the magic one comes first: some pickles are very long."""
+    try:
+        return type(Machine(file.head(_MAGIC_READ), file.path).run()) is int
+    except SourceError:
+        return False
 
 
 def _byteorder(system: object) -> str:

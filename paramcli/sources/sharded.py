@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from paramcli.sources import Request
     from paramcli.sources.files import File
 
-__all__ = ["main_file", "open_index"]
+__all__ = ["SUFFIXES", "main_file", "open_index"]
 
 MAX_INDEX = 256 << 20
 _SHOWN = 3
@@ -31,7 +31,7 @@ _WEIGHTS = (
     "consolidated.safetensors", "consolidated.00.pth",
 )  # fmt: skip
 """What a model directory calls its weights, the first that is there counting."""
-_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".th")
+SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".th")
 
 
 def main_file(directory: str) -> str:
@@ -47,7 +47,7 @@ def main_file(directory: str) -> str:
         if name in names:
             return os.path.join(directory, name)
     found = [name for name in names if name.endswith(".index.json")] or [
-        name for name in names if name.endswith(_SUFFIXES)
+        name for name in names if name.endswith(SUFFIXES)
     ]
     if len(found) == 1:
         return os.path.join(directory, found[0])
