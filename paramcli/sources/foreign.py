@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from paramcli.sources import Request
     from paramcli.sources.files import File
 
-__all__ = ["PLAIN_PICKLE", "refuse"]
+__all__ = ["describe", "refuse"]
 
-PLAIN_PICKLE = (
+_PLAIN_PICKLE = (
     "a pickle, but not one of torch.save",
     "pickle.load runs whatever is in it; save again with torch.save what you trust",
 )
-_OLD_PICKLE = rb"\(?[dl]p[0-9]|c[\w.]+\n\w+\n|[}\]]q[^\n]"
-"""How a pickle of protocol 0 or 1 begins: with a dictionary, a list or a global."""
+_ANY_PICKLE = rb"\x80[\0-\5]|\(?[dl]p[0-9]|c[\w.]+\n\w+\n|[}\]]q[^\n]"
+"""How a pickle begins: with its protocol, in 0 and 1 with a dictionary, a list or a global."""
 
 _BY_HEAD = (
     (b"version https://git-lfs", "a Git LFS pointer, not the file itself", "run: git lfs pull"),
@@ -50,7 +50,7 @@ def refuse(file: File, request: Request) -> Checkpoint | None:
     found = _from_entry_points(file, request)
     if found is not None:
         return found
-    what, hint = _describe(file.head(4096))
+    what, hint = describe(file.head(4096))
     raise SourceError(what, path=file.path, hint=hint)
 
 
@@ -65,7 +65,7 @@ def _from_entry_points(file: File, request: Request) -> Checkpoint | None:
     return None
 
 
-def _describe(head: bytes) -> tuple[str, str | None]:
+def describe(head: bytes) -> tuple[str, str | None]:
     """Say what a file that begins so is, and what to do with it."""
     known = next(((what, hint) for start, what, hint in _BY_HEAD if head.startswith(start)), None)
     if known is not None:
@@ -78,8 +78,8 @@ def _describe(head: bytes) -> tuple[str, str | None]:
         said = "a web page, such as a download without a login leaves behind", again
     elif head[:1] == b"\x08" and head[1:2] < b"\x20" and head[2:3] in _AFTER_ONNX_VERSION:
         said = "an ONNX model, as far as its first bytes tell", "the onnx package reads it"
-    elif re.match(_OLD_PICKLE, head):
-        said = PLAIN_PICKLE
+    elif re.match(_ANY_PICKLE, head):
+        said = _PLAIN_PICKLE
     elif len(head) < 8:
         said = "a file too short to be a checkpoint", again
     elif not head.strip(b"\0"):
