@@ -9,7 +9,7 @@ import json
 import os
 from typing import TYPE_CHECKING
 
-from paramcli.checkpoint import Checkpoint, Place, Storage
+from paramcli.checkpoint import Checkpoint, Pickle, Place, Storage
 from paramcli.errors import SourceError
 
 if TYPE_CHECKING:
@@ -92,11 +92,22 @@ def open_index(file: File, request: Request, open_shard: Callable[[str], Checkpo
         format="sharded-safetensors" if kinds <= {"safetensors"} else "sharded-torch",
         entries=tuple(entries),
         metadata=metadata | ({"total_size": stated} if stated else {}),
-        notes=tuple(note for checkpoint in shards.values() for note in checkpoint.notes),
-        pickle=next((shard.pickle for shard in shards.values() if shard.pickle), None),
+        notes=tuple(dict.fromkeys(note for shard in shards.values() for note in shard.notes)),
+        pickle=_joined([shard.pickle for shard in shards.values() if shard.pickle]),
         problems=tuple(_problems(weight_map, where, directory, shards)),
         locate=locate,
         unpack=unpack,
+    )
+
+
+def _joined(pickles: list[Pickle]) -> Pickle | None:
+    """What the pickles of all shards asked for together; None where there is none."""
+    if not pickles:
+        return None
+    return Pickle(
+        tuple(dict.fromkeys(name for pickle in pickles for name in pickle.understood)),
+        tuple(dict.fromkeys(name for pickle in pickles for name in pickle.inert)),
+        next((pickle.refused for pickle in pickles if pickle.refused), ""),
     )
 
 
