@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from paramcli.checkpoint import Kind
     from paramcli.sources import Request
 
-__all__ = ["Picked", "flatten", "from_tree", "is_module", "pick"]
+__all__ = ["Picked", "flatten", "from_tree", "holds", "is_module", "pick"]
 
 MAX_DEPTH = 10_000
 MAX_REPEATED = 100_000
@@ -92,7 +92,7 @@ def pick(root: object, *, file: str, key: str | None, everything: bool) -> Picke
     trees = tuple(
         Tree(name, len(flatten(node, file)[0]))
         for name, node in _members(root)
-        if _holds(node, barren)
+        if holds(node, barren)
     )
     if everything:
         return Picked(None, tensors, values, trees, ())
@@ -127,7 +127,7 @@ def _choose(root: object) -> tuple[list[str], object]:
     node = root
     while not is_module(node):
         members = _members(node)
-        holders = {name: child for name, child in members if _holds(child, barren)}
+        holders = {name: child for name, child in members if holds(child, barren)}
         plain = [name for name in holders if not _is_auxiliary(name)] or [
             name for name in holders if re.search(_AVERAGE, name, re.IGNORECASE)
         ]
@@ -266,7 +266,7 @@ def _is_leaf(node: object, plain: dict[int, bool]) -> bool:
     return type(node) is TensorInfo or type(node) not in _CONTAINERS
 
 
-def _holds(root: object, barren: set[int]) -> bool:
+def holds(root: object, barren: set[int]) -> bool:
     """Whether a container has a tensor anywhere below; `barren` are those known to have none."""
     seen: set[int] = set()
     pending = [root] if type(root) in _CONTAINERS and type(root) is not TensorInfo else []
