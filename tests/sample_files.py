@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 INDEX = "model.safetensors.index.json"
 
 
-def saved(obj: object, *, zipped: bool = True) -> bytes:
+def saved(obj: object, *, zipped: bool = True, protocol: int = 2) -> bytes:
     """Return what torch.save writes."""
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.save(obj, buffer, _use_new_zipfile_serialization=zipped)
+        torch.save(obj, buffer, pickle_protocol=protocol, _use_new_zipfile_serialization=zipped)
     return buffer.getvalue()
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import sample_files
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "paramcli"
 FILES = ROOT / "sample_models" / "files"
@@ -134,6 +136,20 @@ def test_nothing_heavy_is_imported(argv: list[str]) -> None:
     done = guarded("torch,numpy,safetensors", *argv)
     assert "forbidden" not in done.stderr
     assert done.returncode == (2 if "nowhere.pt" in argv else 0), done.stderr
+
+
+def test_no_format_needs_anything_heavy(tmp_path: Path) -> None:
+    formats = sample_files.files()
+    targets = [str(tmp_path / name.replace(" ", "-")) for name in formats]
+    for target, content in zip(targets, formats.values(), strict=True):
+        Path(target).write_bytes(content)
+    targets.append(str(sample_files.write_index(tmp_path / "sharded")))
+    targets.append(str(sample_files.write_dcp(tmp_path / "distributed").parent))
+    done = guarded("torch,numpy,safetensors,rich", "list", *targets)
+    assert (done.returncode, "forbidden" in done.stderr) == (0, False), done.stderr
+    assert [line for line in done.stdout.splitlines() if line.startswith("# ")] == [
+        f"# {target}" for target in targets
+    ]
 
 
 def test_rich_is_loaded_only_to_draw() -> None:

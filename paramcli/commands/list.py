@@ -79,6 +79,8 @@ def list_(  # noqa: PLR0913 - one parameter for each documented option
         wanted = requests(
             targets, key=key, everything=everything, arg=arg or [], args_file=args_file
         )
+        if format_ is Format.LOCK and len(wanted) > 1:
+            raise UsageError("a lock is of one target", hint="write one for each")
         verdict = 0
         for request in wanted:
             checkpoint = open_request(request)
@@ -90,11 +92,12 @@ def list_(  # noqa: PLR0913 - one parameter for each documented option
             if checkpoint.entries and not entries:
                 raise _nothing_matches(include, exclude, [info.name for info in checkpoint.entries])
             report = survey(checkpoint, entries, order=sort.value)
-            introduce(checkpoint)
             heading = request.target if len(wanted) > 1 else None
+            about = f"{heading}: " if heading else ""
+            introduce(checkpoint, about)
             write(_drawn(report, _Look(chosen(format_), width, tree, depth, heading)))
             for problem in checkpoint.problems:
-                say(f"warning: {problem}")
+                say(f"warning: {about}{problem}")
                 verdict = 1
         return verdict
 
@@ -149,5 +152,7 @@ def _drawn(report: ListReport, look: _Look) -> Iterable[str]:
         case Format.LOCK:
             from paramcli.render.lock import lock as renderer
         case _:
-            from paramcli.render.tsv import tsv as renderer
+            from paramcli.render.tsv import tsv
+
+            return tsv(report, heading=look.heading)
     return renderer(report)

@@ -34,14 +34,14 @@ def say(line: str) -> None:
     sys.stderr.write(safe(line) + "\n")
 
 
-def introduce(checkpoint: Checkpoint) -> None:
-    """Say what was picked of a checkpoint, and what its pickles asked for."""
+def introduce(checkpoint: Checkpoint, about: str = "") -> None:
+    """Say what was picked of a checkpoint, and what its pickles asked for; `about` goes before."""
     for note in checkpoint.notes:
-        say(f"note: {note}")
+        say(f"note: {about}{note}")
     if checkpoint.pickle is not None:
-        say(f"note: {checkpoint.pickle.summary()}")
+        say(f"note: {about}{checkpoint.pickle.summary()}")
     if not checkpoint.entries:
-        say("note: it holds no tensors")
+        say(f"note: {about}it holds no tensors")
 
 
 def chosen(form: Format | None) -> Format:

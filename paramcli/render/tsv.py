@@ -15,8 +15,13 @@ if TYPE_CHECKING:
 __all__ = ["described", "tsv"]
 
 
-def tsv(report: ListReport) -> Iterator[str]:
-    """Yield the table in chunks of whole lines; tabs and newlines in names come escaped."""
+def tsv(report: ListReport, *, heading: str | None = None) -> Iterator[str]:
+    """Yield the table in chunks of whole lines; tabs and newlines in names come escaped.
+
+    A `heading`, where there are several tables, is a line of its own after a `#`.
+    """
+    if heading is not None:
+        yield f"# {safe(heading)}\n"
     yield "name\tshape\tdtype\tcount\tbytes\tkind\tgroup\n"
     facts = remembered(described)
     group = report.group_of.get

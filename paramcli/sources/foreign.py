@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -12,13 +13,20 @@ if TYPE_CHECKING:
     from paramcli.sources import Request
     from paramcli.sources.files import File
 
-__all__ = ["refuse"]
+__all__ = ["describe", "refuse"]
+
+_PLAIN_PICKLE = (
+    "a pickle, but not one of torch.save",
+    "pickle.load runs whatever is in it; save again with torch.save what you trust",
+)
+_ANY_PICKLE = rb"\x80[\0-\5]|\(?[dl]p[0-9]|c[\w.]+\n\w+\n|[}\]]q[^\n]"
+"""How a pickle begins: with its protocol, in 0 and 1 with a dictionary, a list or a global."""
 
 _BY_HEAD = (
     (b"version https://git-lfs", "a Git LFS pointer, not the file itself", "run: git lfs pull"),
     (b"GGUF", "a GGUF file, made for llama.cpp", "the gguf package's gguf-dump lists it"),
     (b"GGML", "a GGML file, made for llama.cpp", "convert it with llama.cpp's own scripts"),
-    (b"\x1f\x8b", "compressed with gzip", "unpack it first: gunzip"),
+    (b"\x1f\x8b", "compressed with gzip", "unpack it first: gunzip, or tar -xzf what is a .tar.gz"),
     (b"\xfd7zXZ", "compressed with xz", "unpack it first: unxz"),
     (b"BZh", "compressed with bzip2", "unpack it first: bunzip2"),
     (b"\x28\xb5\x2f\xfd", "compressed with Zstandard", "unpack it first: unzstd"),
@@ -32,6 +40,8 @@ _BY_HEAD = (
     (b"%PDF", "a PDF document", None),
     (b"\x7fELF", "a program", None),
 )
+_AFTER_ONNX_VERSION = (b"\x12", b"\x3a", b"\x42")
+"""What follows the version in an ONNX model: its producer, its graph, or its operators."""
 _WEB_PAGE = (b"<!doctype html", b"<html", b"<?xml")
 
 
@@ -40,7 +50,7 @@ def refuse(file: File, request: Request) -> Checkpoint | None:
     found = _from_entry_points(file, request)
     if found is not None:
         return found
-    what, hint = _describe(file.head(4096))
+    what, hint = describe(file.head(4096))
     raise SourceError(what, path=file.path, hint=hint)
 
 
@@ -55,7 +65,7 @@ def _from_entry_points(file: File, request: Request) -> Checkpoint | None:
     return None
 
 
-def _describe(head: bytes) -> tuple[str, str | None]:
+def describe(head: bytes) -> tuple[str, str | None]:
     """Say what a file that begins so is, and what to do with it."""
     known = next(((what, hint) for start, what, hint in _BY_HEAD if head.startswith(start)), None)
     if known is not None:
@@ -66,8 +76,10 @@ def _describe(head: bytes) -> tuple[str, str | None]:
         said = "an empty file", again
     elif head.lstrip()[:64].lower().startswith(_WEB_PAGE):
         said = "a web page, such as a download without a login leaves behind", again
-    elif head[:2] in (b"\x08\x07", b"\x08\x08", b"\x08\x09", b"\x08\x0a"):
+    elif head[:1] == b"\x08" and head[1:2] < b"\x20" and head[2:3] in _AFTER_ONNX_VERSION:
         said = "an ONNX model, as far as its first bytes tell", "the onnx package reads it"
+    elif re.match(_ANY_PICKLE, head):
+        said = _PLAIN_PICKLE
     elif len(head) < 8:
         said = "a file too short to be a checkpoint", again
     elif not head.strip(b"\0"):

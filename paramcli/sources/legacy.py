@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from paramcli.checkpoint import Checkpoint, Place, Storage
 from paramcli.errors import SourceError
 from paramcli.sources.files import HeaderWindow
+from paramcli.sources.foreign import describe
 from paramcli.sources.pickles.calls import TensorCalls
 from paramcli.sources.pickles.machine import Machine
 from paramcli.sources.pickles.nodes import Dict, TypedStorage
@@ -24,10 +25,11 @@ if TYPE_CHECKING:
     from paramcli.sources import Request
     from paramcli.sources.files import File
 
-__all__ = ["PickleStream", "open_legacy"]
+__all__ = ["LegacyFile", "PickleStream", "open_legacy"]
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
+_MAGIC_READ = 64
 _FIRST_READ = 1 << 17
 
 
@@ -64,7 +66,7 @@ class _Declared(StorageTable):
     def persistent(self, identity: object) -> object:
         """Answer ("storage", …, view or None) and ("module", class, file, source)."""
         if type(identity) is not tuple or not identity:
-            raise ValueError("a persistent id that is not a storage's")
+            return super().persistent(identity)  # says what is wrong with it
         if identity[0] == "module" and len(identity) == 4:
             return identity[1]  # the class of a module, beside the source that it once had
         whole, view = super().persistent(identity[:5]), identity[5:]
@@ -80,28 +82,50 @@ class _Declared(StorageTable):
 
 def open_legacy(file: File, request: Request) -> Checkpoint:
     """Open a legacy stream. Raises SourceError where its pickles or storages are damaged."""
-    stream = PickleStream(file)
-    if stream.next() != _MAGIC or stream.next() != _PROTOCOL:
-        raise SourceError("a pickle, but no checkpoint of torch.save", path=file.path)
-    order = _byteorder(stream.next())
-    if order != "little":
-        raise SourceError("a legacy checkpoint of a big-endian machine", path=file.path)
-    table = _Declared(file.path)
-    root = stream.next(table)
-    keys = stream.next()
-    offsets = _offsets(file, keys, table, stream.offset)
-    base = from_tree(root, request, file=file.path, form="torch-legacy")
-
-    def locate(storage: Storage) -> Place | None:
-        offset = offsets.get(str(storage.key))
-        return None if offset is None else Place(file.disk_path, file.start + offset)
-
+    stream = LegacyFile(file)
+    root, machines = stream.run()
     return replace(
-        base,
+        from_tree(root, request, file=file.path, form="torch-legacy"),
         producer=f"torch.save of before PyTorch 1.6, protocol {_PROTOCOL}",
-        pickle=judge(*stream.machines),
-        locate=locate,
+        pickle=judge(*machines),
+        locate=stream.locate,
     )
+
+
+class LegacyFile:
+    """One legacy stream: its object, and where the storages lie that come after it."""
+
+    def __init__(self, file: File) -> None:
+        self._file, self.path = file, file.path
+        self._offsets: dict[str, int] = {}
+
+    def run(self) -> tuple[object, list[Machine]]:
+        """Run its pickles and find its storages; return the object and the machines that ran."""
+        file = self._file
+        stream = PickleStream(file)
+        if not _is_magic(file) or stream.next() != _MAGIC or stream.next() != _PROTOCOL:
+            what, hint = describe(file.head(4096))
+            raise SourceError(what, path=file.path, hint=hint)
+        order = _byteorder(stream.next())
+        if order != "little":
+            raise SourceError("a legacy checkpoint of a big-endian machine", path=file.path)
+        table = _Declared(file.path)
+        root = stream.next(table)
+        self._offsets = _offsets(file, stream.next(), table, stream.offset)
+        return root, stream.machines
+
+    def locate(self, storage: Storage) -> Place | None:
+        """Where a storage lies in the file on disk."""
+        offset = self._offsets.get(str(storage.key))
+        return None if offset is None else Place(self._file.disk_path, self._file.start + offset)
+
+
+def _is_magic(file: File) -> bool:
+    """Whether a number that could be the magic one comes first: some pickles are very long."""
+    try:
+        return type(Machine(file.head(_MAGIC_READ), file.path).run()) is int
+    except SourceError:
+        return False
 
 
 def _byteorder(system: object) -> str:

@@ -9,7 +9,7 @@ import json
 import os
 from typing import TYPE_CHECKING
 
-from paramcli.checkpoint import Checkpoint, Place, Storage
+from paramcli.checkpoint import Checkpoint, Pickle, Place, Storage
 from paramcli.errors import SourceError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from paramcli.sources import Request
     from paramcli.sources.files import File
 
-__all__ = ["main_file", "open_index"]
+__all__ = ["SUFFIXES", "main_file", "open_index"]
 
 MAX_INDEX = 256 << 20
 _SHOWN = 3
@@ -31,7 +31,7 @@ _WEIGHTS = (
     "consolidated.safetensors", "consolidated.00.pth",
 )  # fmt: skip
 """What a model directory calls its weights, the first that is there counting."""
-_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".th")
+SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".th")
 
 
 def main_file(directory: str) -> str:
@@ -47,7 +47,7 @@ def main_file(directory: str) -> str:
         if name in names:
             return os.path.join(directory, name)
     found = [name for name in names if name.endswith(".index.json")] or [
-        name for name in names if name.endswith(_SUFFIXES)
+        name for name in names if name.endswith(SUFFIXES)
     ]
     if len(found) == 1:
         return os.path.join(directory, found[0])
@@ -92,11 +92,22 @@ def open_index(file: File, request: Request, open_shard: Callable[[str], Checkpo
         format="sharded-safetensors" if kinds <= {"safetensors"} else "sharded-torch",
         entries=tuple(entries),
         metadata=metadata | ({"total_size": stated} if stated else {}),
-        notes=tuple(note for checkpoint in shards.values() for note in checkpoint.notes),
-        pickle=next((shard.pickle for shard in shards.values() if shard.pickle), None),
+        notes=tuple(dict.fromkeys(note for shard in shards.values() for note in shard.notes)),
+        pickle=_joined([shard.pickle for shard in shards.values() if shard.pickle]),
         problems=tuple(_problems(weight_map, where, directory, shards)),
         locate=locate,
         unpack=unpack,
+    )
+
+
+def _joined(pickles: list[Pickle]) -> Pickle | None:
+    """What the pickles of all shards asked for together; None where there is none."""
+    if not pickles:
+        return None
+    return Pickle(
+        tuple(dict.fromkeys(name for pickle in pickles for name in pickle.understood)),
+        tuple(dict.fromkeys(name for pickle in pickles for name in pickle.inert)),
+        next((pickle.refused for pickle in pickles if pickle.refused), ""),
     )
 
 

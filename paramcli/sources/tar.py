@@ -18,6 +18,7 @@ from paramcli.sources.pickles.rebuild import BUILDERS, STORAGE_DTYPES, number, s
 from paramcli.sources.pickles.safety import judge
 from paramcli.sources.pickles.storages import StorageTable, key_text
 from paramcli.sources.pickles.trees import from_tree
+from paramcli.sources.sharded import SUFFIXES
 
 if TYPE_CHECKING:
     from paramcli.checkpoint import TensorInfo
@@ -35,9 +36,10 @@ def open_tar(file: File, request: Request) -> Checkpoint:
     members = _members(file)
     missing = [name for name in ("pickle", "storages") if name not in members]
     if missing:
+        inside = next((name for name in members if name.endswith(SUFFIXES)), "the checkpoint")
         raise SourceError(
             "a tar archive, but no checkpoint of PyTorch's first years", path=file.path,
-            hint="unpack it and open the checkpoint inside",
+            hint=f"unpack it with tar -xf and open {inside} inside",
         )  # fmt: skip
     reader = _Reader(file.disk_path)
     reader.read_storages(members["storages"])

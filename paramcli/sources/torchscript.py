@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from paramcli.checkpoint import DTYPES, Checkpoint, Place, Storage, TensorInfo
@@ -18,7 +19,7 @@ from paramcli.sources.archive import STORED
 from paramcli.sources.pickles.nodes import Dict, Record, TypedStorage
 from paramcli.sources.pickles.rebuild import strided
 from paramcli.sources.pickles.safety import judge
-from paramcli.sources.pickles.trees import from_tree
+from paramcli.sources.pickles.trees import from_tree, holds
 
 if TYPE_CHECKING:
     from paramcli.checkpoint import Kind
@@ -32,6 +33,7 @@ _CLASS = re.compile(r"^class (\w+)\((\w*)\):$((?:\n(?:  .*)?)*)", re.MULTILINE)
 _NAMES = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _REFUSED = "it is a TorchScript archive, for torch.jit.load"
 _MAX_MODULES = 100_000
+_SHOWN = 3
 _OLD_DTYPES = {
     "FLOAT": "float32", "DOUBLE": "float64", "FLOAT16": "float16", "BFLOAT16": "bfloat16",
     "INT64": "int64", "INT32": "int32", "INT16": "int16", "INT8": "int8", "UINT8": "uint8",
@@ -62,10 +64,11 @@ def _listed(body: str, field: str) -> set[str] | None:
 def open_script(archive: TorchArchive, request: Request) -> Checkpoint:
     """Open an archive of PyTorch 1.4 or later. Lists what its `state_dict()` would."""
     root, machine = archive.run()
-    module = _as_module(root, _classes(archive))
+    module, left_out = _as_module(root, _classes(archive))
     base = from_tree(module, request, file=archive.path, form="torchscript")
     return replace(
         base,
+        notes=base.notes + _noted(left_out),
         producer=f"torch.jit.save, archive version {archive.version or 'unknown'}",
         pickle=judge(machine, refused=_REFUSED),
         byteorder=archive.byteorder,
@@ -88,34 +91,58 @@ def _classes(archive: TorchArchive) -> dict[str, _Class]:
     return found
 
 
-def _as_module(root: object, classes: dict[str, _Class]) -> object:
-    """Rewrite the records of modules as those of eager ones, so that one walk serves both."""
+def _noted(left_out: list[str]) -> tuple[str, ...]:
+    if not left_out:
+        return ()
+    names = list(dict.fromkeys(left_out))
+    listed = ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
+    many = "attributes hold" if len(left_out) > 1 else "attribute holds"
+    return (f"{len(left_out):,} {many} tensors that are not in its state dict: {listed}",)
+
+
+def _as_module(root: object, classes: dict[str, _Class]) -> tuple[object, list[str]]:
+    """Rewrite the records of modules as those of eager ones, so that one walk serves both.
+
+    Beside it return the attributes that hold other tensors, such as packed weights.
+    """
     made: dict[int, Record] = {}
+    left_out: list[str] = []
+    barren: set[int] = set()
     pending = [root]
     while pending:
         node = pending.pop()
         if type(node) is not Record or id(node) in made or node.path not in classes:
             continue
         module = made[id(node)] = Record(node.function, ())
-        parameters, buffers, modules = Dict([]), Dict([]), Dict([])
-        groups: dict[Kind | None, Dict] = {"parameter": parameters, "buffer": buffers}
-        if type(node.state) is Dict:
-            names, children = node.state.pairs[::2], node.state.pairs[1::2]
-            for name, child in zip(names, children, strict=True):
-                if type(child) is TensorInfo and type(name) is str:
-                    group = groups.get(classes[node.path].kind(name))
-                    if group is not None:
-                        group.pairs += (name, child)
-                elif type(child) is Record and child.path in classes:
-                    modules.pairs += (name, child)
-                    pending.append(child)
-        module.state = Dict(["_parameters", parameters, "_buffers", buffers, "_modules", modules])
+        groups: dict[object, Dict] = {kind: Dict([]) for kind in ("parameter", "buffer", "module")}
+        for name, child in _state(node):
+            kind: str | None = None
+            if type(child) is TensorInfo:
+                kind = classes[node.path].kind(name)
+            elif type(child) is Record and child.path in classes:
+                kind = "module"
+                pending.append(child)
+            if kind in groups:
+                groups[kind].pairs += (name, child)
+            elif type(child) is TensorInfo or holds(child, barren):
+                left_out.append(name)
+        labels = ("_parameters", "_buffers", "_modules")
+        module.state = Dict([*chain.from_iterable(zip(labels, groups.values(), strict=True))])
         if len(made) > _MAX_MODULES:
             raise SourceError(f"more than {_MAX_MODULES:,} modules")
     for module in made.values():
         modules = module.state.pairs[5]  # type: ignore[attr-defined]
         modules.pairs[1::2] = [made[id(child)] for child in modules.pairs[1::2]]
-    return made.get(id(root), root)
+    return made.get(id(root), root), left_out
+
+
+def _state(module: Record) -> list[tuple[str, object]]:
+    """Attributes by name; a module that pickles itself in another way is one attribute, its own."""
+    if type(module.state) is not Dict:
+        return [(module.path.rpartition(".")[2], module.state)]
+    pairs = module.state.pairs
+    named = zip(pairs[::2], pairs[1::2], strict=True)
+    return [(name, child) for name, child in named if type(name) is str]
 
 
 def open_old_script(archive: Archive, request: Request) -> Checkpoint:

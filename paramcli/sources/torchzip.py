@@ -151,12 +151,16 @@ def _open_save(archive: TorchArchive, request: Request) -> Checkpoint:
 
 def _open_bundle(archive: Archive, request: Request) -> Checkpoint:
     """A zip of .pth files, as Stable-Baselines3 writes: each file is a tree of its own."""
+    from paramcli.sources.legacy import LegacyFile
+
     names = [name for name in archive.entries if name.endswith((".pth", ".pt"))]
     if not names:
         raise _foreign(archive)
-    parts: list[TorchArchive] = []
     machines: list[Machine] = []
     pairs: list[object] = []
+    byteorder: Literal["little", "big"] = "little"
+    places: dict[str, Callable[[Storage], Place | None]] = {}
+    unpackers: dict[str, Callable[[Storage], bytes]] = {}
     for name in names:
         entry = archive.entries[name]
         if entry.method != STORED:
@@ -164,26 +168,27 @@ def _open_bundle(archive: Archive, request: Request) -> Checkpoint:
                 f"{name!r} is compressed inside the archive", path=archive.file.path,
                 hint="unzip it and open the file itself",
             )  # fmt: skip
-        inner = Archive(archive.file.section(entry.offset, entry.size, name))
-        parts.append(TorchArchive(inner, _folder(inner)))
-        root, machine = parts[-1].run()
-        machines.append(machine)
+        section = archive.file.section(entry.offset, entry.size, name)
+        if section.head(4) == b"PK\3\4":
+            inner = Archive(section)
+            part = TorchArchive(inner, _folder(inner))
+            root, machine = part.run()
+            machines.append(machine)
+            places[part.path], unpackers[part.path] = part.locate, part.unpack
+            byteorder = part.byteorder
+        else:
+            stream = LegacyFile(section)
+            root, ran = stream.run()
+            machines += ran
+            places[stream.path] = stream.locate
         pairs += [name.rpartition(".")[0], root]
     base = from_tree(Dict(pairs), request, file=archive.file.path, form="torch-zip")
-    by_path = {part.path: part for part in parts}
-
-    def locate(storage: Storage) -> Place | None:
-        return by_path[storage.file].locate(storage)
-
-    def unpack(storage: Storage) -> bytes:
-        return by_path[storage.file].unpack(storage)
-
     return replace(
         base,
         pickle=judge(*machines, refused="a zip of several files is not one of torch.save"),
-        byteorder=parts[0].byteorder,
-        locate=locate,
-        unpack=unpack,
+        byteorder=byteorder,
+        locate=lambda storage: places[storage.file](storage),
+        unpack=lambda storage: unpackers[storage.file](storage),
     )
 
 

@@ -113,6 +113,9 @@ def test_several_targets_have_headings(run: Callable[..., Outcome]) -> None:
     assert code == 0
     assert out.startswith(f"{one}\n")
     assert f"\n{two}\n" in out
+    _, out, err = run("list", one, two)
+    assert [line for line in out.splitlines() if "\t" not in line] == [f"# {one}", f"# {two}"]
+    assert [line.split(": ")[1] for line in err.splitlines()] == [one, two]
     _, out, _ = run("list", one, two, "--format", "json")
     decoder, documents = json.JSONDecoder(), []
     while out:
@@ -120,6 +123,9 @@ def test_several_targets_have_headings(run: Callable[..., Outcome]) -> None:
         documents.append(document["target"])
         out = out[end:].lstrip()
     assert documents == [one, two]
+    code, out, err = run("list", one, two, "--format", "lock")
+    assert (code, out) == (2, "")
+    assert err == "error: a lock is of one target\nhint: write one for each\n"
 
 
 def test_keys_of_a_trainers_checkpoint(run: Callable[..., Outcome]) -> None:

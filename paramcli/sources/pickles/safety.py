@@ -12,7 +12,12 @@ if TYPE_CHECKING:
 
 __all__ = ["judge"]
 
-_OPCODES = {0x70: "PUT", 0x67: "GET", 0x94: "MEMOIZE", 0x93: "STACK_GLOBAL", 0x95: "FRAME"}
+_OPCODES = {
+    0x46: "FLOAT", 0x49: "INT", 0x4C: "LONG", 0x53: "STRING", 0x56: "UNICODE", 0x64: "DICT",
+    0x67: "GET", 0x6C: "LIST", 0x70: "PUT", 0x8C: "SHORT_BINUNICODE", 0x93: "STACK_GLOBAL",
+    0x94: "MEMOIZE", 0x95: "FRAME",
+}  # fmt: skip
+"""Names of those that a pickler of protocol 0, 1, 4 or 5 writes, and torch does not follow."""
 
 
 def judge(*machines: Machine, refused: str = "") -> Pickle:
@@ -27,7 +32,7 @@ def judge(*machines: Machine, refused: str = "") -> Pickle:
             more = f" and {len(unlisted) - 1} more" if len(unlisted) > 1 else ""
             refused = f"{unlisted[0]}{more} not on its list"
         elif foreign:
-            protocol = max(machine.protocol for machine in machines)
+            protocol = max(machine.protocol for machine in machines) or "0 or 1"
             name = _OPCODES.get(foreign[0], f"0x{foreign[0]:02x}")
             refused = f"opcode {name} of pickle protocol {protocol} is not one it follows"
     return Pickle(understood, inert, refused)

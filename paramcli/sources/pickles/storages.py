@@ -86,6 +86,8 @@ class StorageTable:
 
     def persistent(self, identity: object) -> object:
         """Answer the id ("storage", class, key, location, numel)."""
+        if type(identity) is str and identity.startswith("("):
+            raise ValueError("a storage named as pickle protocol 0 does, which no torch can read")
         if type(identity) is not tuple or len(identity) != 5 or identity[0] != "storage":
             raise ValueError("a persistent id that is not a storage's")
         _, cls, key, _, numel = identity

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from paramcli.checkpoint import Kind
     from paramcli.sources import Request
 
-__all__ = ["Picked", "flatten", "from_tree", "is_module", "pick"]
+__all__ = ["Picked", "flatten", "from_tree", "holds", "is_module", "pick"]
 
 MAX_DEPTH = 10_000
 MAX_REPEATED = 100_000
@@ -29,15 +29,25 @@ _TENSOR_GROUPS: tuple[tuple[str, Kind], ...] = (
 _NUMBERS: dict[type, type] = {bool: int, float: int}  # whose equal values are equal keys
 _new = tuple.__new__
 
+_PACKED = "torch.ScriptObject"
+"""A quantized module's packed weights: its state is their contents and the class's name."""
+_CONVOLUTION = r"torch\.(ao\.)?nn\.(intrinsic\.)?quantized\..*\bconv"
+_IN_CONVOLUTION = {10: "weight", 11: "bias"}
+"""Where its tensors stand in the state of a quantized convolution, which is a tuple.
+
+Source: `__getstate__` in `torch/ao/nn/quantized/modules/conv.py`.
+"""
+
 MODEL_KEYS = (
     "state_dict", "model_state_dict", "model_state", "model", "module", "net", "network",
     "net_state_dict", "weights", "params", "policy",
 )  # fmt: skip
 """Where trainers keep the model's own weights, the likeliest first."""
 
+_AVERAGE = r"(^|[_.-])(ema|swa)($|[_.-])"
 _AUXILIARY = (
-    r"opt(im(izer)?s?)?($|[_.-])|optim|sched|scaler|(^|[_.-])(ema|swa|rng|amp|callbacks?|loops?)"
-    r"($|[_.-])|shadow|random_state|hyper_?param"
+    rf"{_AVERAGE}|opt([gd]|im(izer)?s?)?($|[_.-])|optim|sched|scaler"
+    r"|(^|[_.-])(rng|amp|callbacks?|loops?)($|[_.-])|shadow|random_state|hyper_?param"
     r"|^(args|config|cfg|epoch|step|global_step|iteration|loss|best.*)$"
 )
 """What lies beside the model in a training checkpoint, by name."""
@@ -82,7 +92,7 @@ def pick(root: object, *, file: str, key: str | None, everything: bool) -> Picke
     trees = tuple(
         Tree(name, len(flatten(node, file)[0]))
         for name, node in _members(root)
-        if _holds(node, barren)
+        if holds(node, barren)
     )
     if everything:
         return Picked(None, tensors, values, trees, ())
@@ -102,8 +112,9 @@ def pick(root: object, *, file: str, key: str | None, everything: bool) -> Picke
 
 def _ambiguous(root: object, trees: tuple[Tree, ...]) -> tuple[str, ...]:
     """Say so where several trees are listed together and one of them may be what is wanted."""
+    members = _members(root)
     names = [tree.path for tree in trees if not _is_auxiliary(tree.path)]
-    if is_module(root) or len(trees) < 2 or len(names) == len(_members(root)):
+    if is_module(root) or len(trees) < 2 or len(names) == len(members) or _has_own(members):
         return ()
     listed = ", ".join(f"{tree.path} ({tree.tensors:,})" for tree in trees[:6])
     return (f"no one tree is clearly the model, so all are listed: {listed} (--key picks one)",)
@@ -116,12 +127,14 @@ def _choose(root: object) -> tuple[list[str], object]:
     node = root
     while not is_module(node):
         members = _members(node)
-        holders = {name: child for name, child in members if _holds(child, barren)}
-        plain = [name for name in holders if not _is_auxiliary(name)]
+        holders = {name: child for name, child in members if holds(child, barren)}
+        plain = [name for name in holders if not _is_auxiliary(name)] or [
+            name for name in holders if re.search(_AVERAGE, name, re.IGNORECASE)
+        ]
         known = next((name for name in MODEL_KEYS if name in holders), None)
         if known is not None and (not path or plain == [known]):
             step = known
-        elif any(type(child) is TensorInfo and not _is_auxiliary(name) for name, child in members):
+        elif _has_own(members):
             break
         elif len(plain) == 1 and not path and type(holders[plain[0]]) in (Dict, Record):
             step = plain[0]
@@ -130,6 +143,11 @@ def _choose(root: object) -> tuple[list[str], object]:
         path.append(step)
         node = holders[step]
     return path, node
+
+
+def _has_own(members: list[tuple[str, object]]) -> bool:
+    """Whether the model's own tensors stand among these, which is then a state dict itself."""
+    return any(type(child) is TensorInfo and not _is_auxiliary(name) for name, child in members)
 
 
 def _is_auxiliary(name: str) -> bool:
@@ -248,7 +266,7 @@ def _is_leaf(node: object, plain: dict[int, bool]) -> bool:
     return type(node) is TensorInfo or type(node) not in _CONTAINERS
 
 
-def _holds(root: object, barren: set[int]) -> bool:
+def holds(root: object, barren: set[int]) -> bool:
     """Whether a container has a tensor anywhere below; `barren` are those known to have none."""
     seen: set[int] = set()
     pending = [root] if type(root) in _CONTAINERS and type(root) is not TensorInfo else []
@@ -325,10 +343,15 @@ def _key_text(key: object) -> str:
 
 
 def _record_members(record: Record) -> list[tuple[str, object]]:
-    attributes = _attributes(record)
+    attributes, state = _attributes(record), record.state
     if "_parameters" in attributes and "_modules" in attributes:
         return _module_members(attributes)
     children: list[tuple[str, object]] = []
+    if type(state) is tuple and record.args == () and Dict not in map(type, state):
+        if record.path == _PACKED and state:
+            return _members(state[0])
+        names = _IN_CONVOLUTION if re.match(_CONVOLUTION, record.path) else {}
+        children += [(names.get(at, str(at)), child) for at, child in enumerate(state)]
     if type(record.args) is tuple:
         children += [(str(index), child) for index, child in enumerate(record.args)]
     children += [(str(index), child) for index, child in enumerate(record.items)]
@@ -347,6 +370,11 @@ def _module_members(attributes: dict[str, object]) -> list[tuple[str, object]]:
         for name, child in _members(attributes.get(group)):
             if type(child) is TensorInfo and name not in left_out:
                 children.append((name, child._replace(kind=kind)))
+    children += [
+        (name, child)
+        for name, child in attributes.items()
+        if type(child) is Record and child.path == _PACKED
+    ]
     children += [
         (name, child) for name, child in _members(attributes["_modules"]) if child is not None
     ]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import gzip
 import importlib.metadata
+import pickle
 import sys
+from collections import OrderedDict
 from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import torch
 
 import paramcli
 from paramcli.checkpoint import Checkpoint
@@ -38,6 +41,16 @@ FOREIGN = {
     "HDF5": (b"\x89HDF\r\n\x1a\n" + bytes(10), "HDF5"),
     "NumPy": (b"\x93NUMPY\1\0" + bytes(100), "NumPy array"),
     "ONNX": (b"\x08\x07\x12\x07pytorch\x1a\x051.13" + bytes(50), "ONNX"),
+    "ONNX of 2018": (b"\x08\x03\x12\x07pytorch\x1a\x030.4" + bytes(50), "ONNX"),
+    "ONNX without a producer": (b"\x08\x0d\x3a\x90\1" + bytes(50), "ONNX"),
+    "tar.gz": (gzip.compress(bytes(512)), "tar -xzf"),
+    **{
+        f"pickle of protocol {protocol}: {type(value).__name__}": (
+            pickle.dumps(value, protocol=protocol), "pickle.load runs whatever is in it",
+        )
+        for protocol in range(6)
+        for value in ({"w": np.zeros(20)}, [np.zeros(20)], OrderedDict(w=torch.zeros(20)))
+    },
     "web page": (b"<!DOCTYPE html>\n<html><body>Log in</body></html>", "web page"),
     "web page after spaces": (b"\n\n  <HTML>", "web page"),
     "XML": (b"<?xml version='1.0'?><Error>AccessDenied</Error>", "web page"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ from tests.handmade import (
     torch_legacy,
     written,
 )
+from tests.sample_files import saved
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,6 +76,15 @@ def test_every_protocol_of_the_frame(protocol: int, opened: Open) -> None:
 )
 def test_other_pickles(made: bytes, refused: Refuse) -> None:
     assert refused(made)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_protocol_0_loses_the_storages(refused: Refuse, *, zipped: bool) -> None:
+    """It writes the name of a storage as text; torch.load cannot read that either."""
+    content = saved({"w": torch.zeros(2)}, zipped=zipped, protocol=0)
+    with pytest.raises(AssertionError, match="must be a tuple"):
+        torch.load(BytesIO(content), weights_only=False)
+    assert "as pickle protocol 0 does" in refused(content)
 
 
 def test_big_endian_writer(refused: Refuse) -> None:

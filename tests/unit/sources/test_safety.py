@@ -52,6 +52,14 @@ def test_understood_and_yet_refused() -> None:
     assert found.refused
 
 
+@pytest.mark.parametrize(("protocol", "name"), [(1, "INT"), (4, "SHORT_BINUNICODE")])
+def test_opcodes_are_called_by_their_names(protocol: int, name: str, opened: Open) -> None:
+    pickle = opened(saved({"w": torch.zeros(1), "on": True, "name": "x"}, protocol=protocol)).pickle
+    assert pickle is not None
+    said = "0 or 1" if protocol < 2 else protocol
+    assert pickle.refused == f"opcode {name} of pickle protocol {said} is not one it follows"
+
+
 def test_a_reason_that_holds_anyway() -> None:
     assert judged(1, refused="it is a tar file").refused == "it is a tar file"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from argparse import Namespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -187,6 +188,23 @@ def test_shards_of_torch_save(tmp_path: Path) -> None:
     assert [info.name for info in checkpoint] == ["w1", "w2"]
     assert checkpoint.pickle is not None
     assert len({info.storage for info in checkpoint}) == 2
+
+
+def test_pickles_of_all_shards_are_judged(tmp_path: Path) -> None:
+    """What the last one alone asks for is told, and what they have in common is told once."""
+    shards = [{"model": {f"w{n}": torch.zeros(2)}, "epoch": n} for n in range(3)]
+    shards[2]["args"] = Namespace(lr=1)
+    for number, shard in enumerate(shards):
+        save(shard, tmp_path / f"{number}.bin")
+    index = {"weight_map": {f"w{n}": f"{n}.bin" for n in range(3)}}
+    (tmp_path / "pytorch_model.bin.index.json").write_text(json.dumps(index))
+    checkpoint = paramcli.open(tmp_path)
+    assert [info.name for info in checkpoint] == ["w0", "w1", "w2"]
+    assert checkpoint.notes == ("picked 'model'",)
+    assert checkpoint.pickle is not None
+    assert checkpoint.pickle.inert == ("argparse.Namespace",)
+    assert len(set(checkpoint.pickle.understood)) == len(checkpoint.pickle.understood) == 3
+    assert "argparse.Namespace" in checkpoint.pickle.refused
 
 
 @pytest.mark.parametrize(

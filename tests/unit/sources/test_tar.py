@@ -129,6 +129,11 @@ def test_other_tars(absent: str, refused: Refuse) -> None:
     assert "tar archive" in refused(tarred(members))
 
 
+def test_tars_of_other_makers_name_the_checkpoint(refused: Refuse) -> None:
+    made = tarred({"./model_config.yaml": b"x", "./model_weights.ckpt": member("pickle")})
+    assert "open model_weights.ckpt inside" in refused(made)
+
+
 def test_members_that_are_no_files(refused: Refuse) -> None:
     """A link or a device of the right name is no member to read."""
     buffer = BytesIO()

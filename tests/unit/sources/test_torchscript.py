@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 from torch import nn
+from torch.ao.nn import quantized
 
 from tests import torch_objects
 from tests.handmade import torch_zip, zipped
@@ -98,7 +99,24 @@ def test_says_what_it_is(opened: Open) -> None:
     assert "loose" not in [info.name for info in checkpoint]
     assert checkpoint.pickle is not None
     assert "TorchScript" in checkpoint.pickle.refused
-    assert not checkpoint.notes
+    assert checkpoint.notes == ("1 attribute holds tensors that are not in its state dict: loose",)
+
+
+def test_packed_weights_are_told_of(opened: Open) -> None:
+    """A scripted quantized module keeps most of its weights where no state dict sees them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        module = nn.Sequential(
+            quantized.Quantize(0.1, 0, torch.quint8),  # type: ignore[no-untyped-call]
+            quantized.Conv2d(3, 4, 3),  # type: ignore[no-untyped-call]
+            quantized.Linear(4, 2),  # type: ignore[no-untyped-call]
+            quantized.Linear(2, 2),  # type: ignore[no-untyped-call]
+        )
+        checkpoint = opened(scripted(module))
+        assert [info.name for info in checkpoint] == list(loaded(checkpoint.origin).state_dict())
+    (note,) = checkpoint.notes
+    assert note.startswith("3 attributes hold tensors that are not in its state dict: ")
+    assert set(note.rpartition(": ")[2].split(", ")) == {"Conv2d", "_packed_params"}
 
 
 def changed(content: bytes, ending: str, old: bytes, new: bytes) -> bytes:

@@ -197,6 +197,19 @@ def test_bundle_storages_are_found_in_the_outer_file(opened: Open) -> None:
     assert Path(place.file).read_bytes()[place.offset :][:12] == expected
 
 
+def test_bundle_of_before_pytorch_1_6(opened: Open) -> None:
+    """The files inside are what torch.save wrote then."""
+    weight = torch.arange(6.0).reshape(2, 3)
+    checkpoint = opened(bundle(**{"policy.pth": saved({"w": weight}, zipped=False)}))
+    (info,) = checkpoint
+    assert (checkpoint.key, info.name, info.shape) == ("policy", "w", (2, 3))
+    assert checkpoint.read(info.storage) == weight.numpy().tobytes()
+
+
+def test_bundle_says_what_is_inside_instead(refused: Refuse) -> None:
+    assert "!model.pt: a text file" in refused(zipped({"model.pt": b"nothing more"}))
+
+
 def test_bundle_of_compressed_files(refused: Refuse) -> None:
     made = zipped({"policy.pth": saved({})}, compression=zipfile.ZIP_DEFLATED)
     assert "unzip it" in refused(made)
@@ -211,7 +224,7 @@ def test_bundle_of_compressed_files(refused: Refuse) -> None:
         zipped({"a/version": b"3"}),
         zipped({"a/x": b"", "b/y": b""}),
         zipped({"data.pkl": b"N."}),
-        saved({}, zipped=False),
+        pickled({}),
     ],
 )
 def test_bundle_of_other_things(inner: bytes, refused: Refuse) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
@@ -10,12 +11,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
+from torch.ao.nn import quantized
+from torch.ao.nn.quantized import dynamic as quantized_dynamic
 
 import paramcli
 from paramcli.checkpoint import Tree
 from paramcli.errors import SourceError, UsageError
 from paramcli.sources.pickles.nodes import Dict, Record, Set
 from paramcli.sources.pickles.trees import flatten, is_module
+from tests import torch_objects
 from tests.handmade import Pairs, Raw, encode, tensor, torch_zip
 from tests.sample_files import saved
 
@@ -65,6 +69,8 @@ PICKED: dict[str, tuple[dict[str, object], str | None]] = {
     ),
     "another name, all alone": ({"backbone": MODEL, "epoch": 1}, "backbone"),
     "another name beside an optimizer": ({"encoder": MODEL, "optim": OPTIMIZER}, "encoder"),
+    "an average all alone": ({"params_ema": MODEL, "epoch": 1}, "params_ema"),
+    "an average and optimizers": ({"ema": MODEL, "optG": OPTIMIZER, "opt_d": OPTIMIZER}, "ema"),
     "random states": (
         {"model": MODEL, "rng_state": torch.zeros(9), "cuda_rng_state": [torch.zeros(9)]}, "model",
     ),
@@ -116,6 +122,14 @@ def test_weights_and_other_things_side_by_side(opened: Open) -> None:
     assert checkpoint.key is None
     assert [info.name for info in checkpoint] == ["fc.weight", "fc.bias", "blocks.a"]
     assert checkpoint.values == (("epoch", 3),)
+
+
+def test_tuples_in_a_state_dict_are_no_trees(opened: Open) -> None:
+    """Quantized layers put weight and bias into one entry."""
+    obj = {"scale": torch.ones(()), "a": (torch.zeros(2), None), "b": (torch.zeros(3), None)}
+    checkpoint = opened(saved(obj))
+    assert (checkpoint.key, checkpoint.notes) == (None, ())
+    assert [info.name for info in checkpoint] == ["scale", "a.0", "b.0"]
 
 
 def test_a_state_dict_named_like_a_trainer(opened: Open) -> None:
@@ -300,6 +314,48 @@ def test_modules_are_known_by_their_state() -> None:
     record.state = (record.state, None)
     assert is_module(record)
     assert not is_module(record.state)
+
+
+def quantized_net() -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        made = nn.Sequential(
+            quantized.Quantize(0.1, 0, torch.quint8),  # type: ignore[no-untyped-call]
+            quantized.Conv2d(3, 4, 3),  # type: ignore[no-untyped-call]
+            quantized.Linear(4, 2),  # type: ignore[no-untyped-call]
+            quantized_dynamic.Linear(2, 2),  # type: ignore[no-untyped-call]
+        )
+        return nn.Sequential(made, quantized_dynamic.LSTM(2, 2))  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_quantized_modules(opened: Open, *, zipped: bool) -> None:
+    """Their weights are packed: in tuples of the state dict, in other states of the module."""
+    net = quantized_net()
+    state = dict(torch_objects.leaves(net.state_dict()))
+    packed = "1._all_weight_values.0.param"  # torch itself cannot look into this one
+    listed = {
+        info.name: info for info in opened(saved(net.state_dict(), zipped=zipped))
+        if not info.name.startswith(packed)
+    }  # fmt: skip
+    assert listed.keys() == state.keys()
+    whole = {info.name: info for info in opened(saved(net, zipped=zipped))}
+    shapes = [info.shape for name, info in whole.items() if name.startswith(packed)]
+    assert sorted(shapes) == [(8,), (8,), (8,), (8,), (8, 2), (8, 2)]
+    # What are numbers in a module are tensors in its state dict.
+    numbers = {f"0.{at}.{what}" for at in "123" for what in ("scale", "zero_point")}
+    assert {name for name in whole if not name.startswith(packed)} == state.keys() - numbers
+    for name, value in state.items():
+        for found in (listed.get(name), whole.get(name)):
+            assert found is None or found.shape == tuple(value.shape)
+            assert found is None or f"torch.{found.dtype.name}" == str(value.dtype)
+
+
+def test_states_that_are_tuples(opened: Open) -> None:
+    """An object of a lost class may keep its tensors in a tuple."""
+    root = Raw(b"cgone\nRunning\n)\x81" + encode((tensor(), 3, None)) + b"b")
+    checkpoint = opened(torch_zip({"w": tensor(), "norm": root}), everything=True)
+    assert [info.name for info in checkpoint] == ["w", "norm.0"]
 
 
 def test_a_file_of_one_tensor(opened: Open) -> None:
