@@ -67,13 +67,28 @@ def guarded(act: Callable[[], int], *, debug: bool) -> int:
     try:
         return act()
     except ParamcliError as error:
-        if debug:
-            raise
+        _trace(debug=debug)
         return fail(str(error), error.hint, error.exit_code)
     except BrokenPipeError:  # a reader that has gone away has seen what it wanted
         return 0
     except OSError as error:
+        _trace(debug=debug)
         return fail(f"cannot write the output: {error.strerror}")
+    except MemoryError:
+        _trace(debug=debug)
+        return fail("there is not enough memory for this")
+    except Exception as error:  # noqa: BLE001 - exit code 1 would say "differs", or "check failed"
+        _trace(debug=debug)
+        what = f"{type(error).__name__}: {error}".removesuffix(": ")
+        return fail(f"paramcli itself failed: {what}", None if debug else "--debug shows where")
+
+
+def _trace(*, debug: bool) -> None:
+    """Show where the error that is being handled was raised, if that was asked for."""
+    if debug:
+        import traceback
+
+        traceback.print_exc()
 
 
 def fail(message: str, hint: str | None = None, code: int = ParamcliError.exit_code) -> int:

@@ -46,7 +46,7 @@ class Block(NamedTuple):
     dtype: str
     swapped: bool
     whole: bool
-    data: bytes | None = None
+    data: memoryview | None = None
 
 
 def placed(checkpoint: Checkpoint, info: TensorInfo, size: int = BLOCK) -> list[Block] | None:
@@ -75,7 +75,7 @@ def gathered(checkpoint: Checkpoint, info: TensorInfo, size: int = BLOCK) -> lis
     Raises SourceError where the target holds no bytes for it.
     """
     swapped = checkpoint.byteorder == "big" and info.dtype.bits > 8
-    content = gather(checkpoint, info)
+    content = memoryview(gather(checkpoint, info))
     pieces = [content[at : at + size] for at in range(0, len(content), size)]
     return [
         Block("", 0, len(piece), info.dtype.name, swapped, len(pieces) == 1, piece)
@@ -83,7 +83,7 @@ def gathered(checkpoint: Checkpoint, info: TensorInfo, size: int = BLOCK) -> lis
     ]
 
 
-def gather(checkpoint: Checkpoint, info: TensorInfo) -> bytes:
+def gather(checkpoint: Checkpoint, info: TensorInfo) -> bytes | bytearray:
     """Return a tensor's elements in row-major order, read by its strides.
 
     Raises SourceError where the target holds no bytes for it, or few that it repeats without end.
@@ -97,6 +97,7 @@ def gather(checkpoint: Checkpoint, info: TensorInfo) -> bytes:
             path=checkpoint.origin,
         )
     place = checkpoint.locate(info.storage)
+    content: bytes | bytearray
     if place is None:
         content = checkpoint.read(info.storage)[start:end]
     else:
@@ -111,7 +112,7 @@ def gather(checkpoint: Checkpoint, info: TensorInfo) -> bytes:
     return _unmarked(content, info, checkpoint.byteorder)
 
 
-def _of_packed(content: bytes, info: TensorInfo) -> bytes:
+def _of_packed(content: bytes | bytearray, info: TensorInfo) -> bytes:
     """Pack the elements anew, as they need not begin where a byte does."""
     bits = info.dtype.bits
     first = info.offset * bits % 8
@@ -121,7 +122,7 @@ def _of_packed(content: bytes, info: TensorInfo) -> bytes:
     return np.packbits(picked, bitorder="little").tobytes()
 
 
-def _unmarked(content: bytes, info: TensorInfo, byteorder: str) -> bytes:
+def _unmarked(content: bytes | bytearray, info: TensorInfo, byteorder: str) -> bytes | bytearray:
     """Carry out what is only marked: turn the signs of all numbers, or of imaginary parts."""
     if not info.marks:
         return content
@@ -134,7 +135,7 @@ def _unmarked(content: bytes, info: TensorInfo, byteorder: str) -> bytes:
         signs ^= 0x80
     if "conj" in info.marks:
         signs[:, 1] ^= 0x80
-    return bytes(turned)
+    return turned
 
 
 def chunks(block: Block, size: int = CHUNK) -> Iterator[Raw]:
@@ -151,8 +152,8 @@ def chunks(block: Block, size: int = CHUNK) -> Iterator[Raw]:
             yield chunk
 
 
-def _read(place: Place, start: int, size: int) -> bytes:
+def _read(place: Place, start: int, size: int) -> bytearray:
     content = bytearray(size)
     with File(place.file) as file:
         file.fill(memoryview(content), place.offset + start)
-    return bytes(content)
+    return content

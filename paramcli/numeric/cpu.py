@@ -188,16 +188,24 @@ def _refine(work: tuple[Sequence[Block], Search]) -> Refined:
                 if numbers.dtype.kind == "f":
                     numbers = _all_finite(numbers)
                 halves = _halfwords(numbers)
-                hit = halves[np.flatnonzero(tops[halves[:, -1]])]
+                hit = halves[np.flatnonzero(tops.take(halves[:, -1].astype(np.intp)))]
                 begins = _begins(hit, search.known)
                 place = np.searchsorted(prefixes, begins, sorter=order)
                 index = order[np.minimum(place, len(prefixes) - 1)]
                 follows = index << 16 | hit[:, -1 - search.known // 16]
-                counts += np.bincount(follows[prefixes[index] == begins], minlength=len(counts))
+                _count(follows[prefixes[index] == begins], counts)
                 if search.bins:
                     found = tally(numbers, *search.bins)
                     bins = found if bins is None else bins + found
     return Refined(sparse(counts), bins)
+
+
+def _count(places: NDArray[np.integer], counts: Counts) -> None:
+    """Count places, without a look at all of `counts` where they are few."""
+    if len(places) < len(counts) >> 3:
+        np.add.at(counts, places, 1)
+    else:
+        counts += np.bincount(places, minlength=len(counts))
 
 
 def _halfwords(numbers: Numbers) -> NDArray[np.uint16]:

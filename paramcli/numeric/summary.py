@@ -107,7 +107,8 @@ def summarize(  # noqa: PLR0913 - how to compute, each apart
                 progress(block.nbytes, total)
         first = _finish(info.dtype.name, found, percentiles=percentiles)
         if isinstance(first, _Pending):
-            first = _refined(room, first, blocks, workers)
+            # What was gathered is in this process's memory: to send it would copy it.
+            first = _refined(room, first, blocks, workers if plan is not None else 1)
         summaries.append(first)
     return summaries
 

@@ -2,12 +2,19 @@
 
 Threads over small NumPy chunks would queue for the interpreter's lock, so processes are the fast
 way. Results come back in the order of the jobs, so nothing depends on how many workers there are.
+A forked worker leaves with whoever waits for it: at once where the work is given up, and where
+this process is killed.
 """
 
 from __future__ import annotations
 
 import os
+import signal
+import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
+
+from paramcli.errors import ParamcliError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -28,21 +35,72 @@ def available() -> int:
 def spread(
     work: Callable[[Job], Result], jobs: Sequence[Job], workers: int | None = None
 ) -> Iterator[Result]:
-    """Yield `work(job)` for each job in order, done by as many workers at once."""
+    """Yield `work(job)` for each job in order, done by as many workers at once.
+
+    Raises what `work` raises, and ParamcliError where a worker is killed.
+    """
     count = min(workers or available(), len(jobs))
     if count <= 1:
         yield from map(work, jobs)
         return
-    from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+    from concurrent.futures import ThreadPoolExecutor
 
-    executor: Executor
+    batch = max(1, len(jobs) // (count * 16))
     if hasattr(os, "fork"):
-        from multiprocessing import get_context
-
-        executor = ProcessPoolExecutor(count, mp_context=get_context("fork"))
-    else:
-        executor = ThreadPoolExecutor(count)
+        yield from _forked(work, jobs, count, batch)
+        return
+    executor = ThreadPoolExecutor(count)
     try:
-        yield from executor.map(work, jobs, chunksize=max(1, len(jobs) // (count * 16)))
+        yield from executor.map(work, jobs)
     finally:
         executor.shutdown(cancel_futures=True)
+
+
+def _forked(
+    work: Callable[[Job], Result], jobs: Sequence[Job], count: int, batch: int
+) -> Iterator[Result]:
+    from concurrent.futures import ProcessPoolExecutor
+    from concurrent.futures.process import BrokenProcessPool
+    from multiprocessing import active_children, get_context
+
+    others = set(active_children())
+    executor = ProcessPoolExecutor(count, get_context("fork"), _leave_with_parent)
+    done = False
+    try:
+        with _no_interrupts():
+            results = executor.map(work, jobs, chunksize=batch)
+        yield from results
+        done = True
+    except BrokenProcessPool:
+        raise ParamcliError(
+            "a worker process was killed", hint="perhaps for want of memory; try again"
+        ) from None
+    finally:
+        if not done:
+            for worker in set(active_children()) - others:
+                worker.terminate()
+        executor.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _no_interrupts() -> Iterator[None]:
+    """Have processes that start here deaf to Ctrl-C: it is for the one that waits for them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _leave_with_parent() -> None:
+    """End this worker when the process that started it ends, by whatever cause."""
+    from multiprocessing import parent_process
+
+    parent = parent_process()
+
+    def leave() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=leave, daemon=True).start()

@@ -38,8 +38,8 @@ class Stats(NamedTuple):
 
     NaN and infinities count as IEEE 754 has it: one NaN makes the mean NaN. What an empty tensor
     or an unordered (complex) one does not have is None. `std` is the population's. `percentiles`
-    map "1", "5", … "99" to values, exact ones. `histogram` counts finite elements in equal bins
-    from the least of them to the greatest.
+    map "1", "5", … "99" to values, exact ones, or to None. `histogram` counts finite elements in
+    equal bins from the least of them to the greatest.
     """
 
     mean: float | tuple[float, float] | None
@@ -123,7 +123,7 @@ def show_tensors(  # noqa: PLR0913 - what to show, each apart
     picked, module = _picked(checkpoint, patterns)
     found = _statistics(checkpoint, picked, device, progress) if statistics else {}
     if values and not any(map(_has_numbers, picked)):
-        raise SourceError("it holds names and shapes, but no values", path=checkpoint.origin)
+        raise SourceError(_no_values(picked), path=checkpoint.origin)
     prefix = len(module) + 1 if module else 0
     shown = []
     for one in _described(checkpoint, picked, found):
@@ -237,6 +237,15 @@ def _has_numbers(info: TensorInfo) -> bool:
     return bool(info.storage.file or not info.numel) and measurable(info)
 
 
+def _no_values(picked: Sequence[TensorInfo]) -> str:
+    """Say why none of some tensors has values to show."""
+    for info in picked:
+        if any(view.storage.file for view in info.views()):
+            what = info.dtype.name if info.layout == "strided" else f"{info.layout} tensors"
+            return f"{info.name!r} has values, but those of {what} cannot be shown"
+    return "it holds names and shapes, but no values"
+
+
 def _statistics(
     checkpoint: Checkpoint,
     picked: Sequence[TensorInfo],
@@ -262,6 +271,8 @@ def _infinite(stats: Stats) -> bool:
 
 def _stats(summary: Summary) -> Stats:
     """What is reported of a measurement, with NaN and infinities counted as IEEE 754 does."""
+    from paramcli.numeric.quantiles import empty
+
     real, imaginary = summary.real, summary.imaginary
     finite = real if imaginary is None else None
     if not real.n and real.finite:
@@ -276,7 +287,7 @@ def _stats(summary: Summary) -> Stats:
         within = Finite(finite.mean, finite.std, finite.min, finite.max)
     return Stats(
         *plain, l2, real.zeros, real.negative_zeros, real.nan, real.positive_inf,
-        real.negative_inf, summary.percentiles or {}, summary.histogram, within,
+        real.negative_inf, summary.percentiles or empty(), summary.histogram, within,
     )  # fmt: skip
 
 

@@ -233,8 +233,11 @@ def test_a_constructor_that_raises(run: Callable[..., Outcome], tmp_path: Path) 
 
 
 def test_debug_shows_the_traceback(run: Callable[..., Outcome]) -> None:
-    with pytest.raises(Exception, match="no such file"):
-        run("list", "nowhere.pt", "--debug")
+    code, out, err = run("list", "nowhere.pt", "--debug")
+    assert (code, out) == (2, "")
+    assert "Traceback" in err
+    assert "open_elsewhere" in err
+    assert err.endswith("error: nowhere.pt: no such file or directory\n")
 
 
 def test_an_index_that_disagrees_with_its_shards(

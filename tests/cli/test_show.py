@@ -116,7 +116,7 @@ def test_what_json_has_no_number_for(run: Run, tmp_path: Path) -> None:
     assert (w["stats"]["positive_inf"], w["stats"]["negative_inf"]) == (1, 1)
     assert w["stats"]["finite"] == {"mean": 1.5, "std": 0.0, "min": 1.5, "max": 1.5}
     assert (c["values"], c["stats"]["mean"], c["stats"]["min"]) == ([[1.0, 2.0]], [1.0, 2.0], None)
-    assert (e["values"], e["stats"]["mean"], e["stats"]["percentiles"]) == ([], None, None)
+    assert (e["values"], e["stats"]["mean"], e["stats"]["percentiles"]["50"]) == ([], None, None)
 
 
 @pytest.mark.parametrize(
@@ -220,6 +220,26 @@ def test_without_a_terminal_it_is_tsv_in_full_precision(run: Run) -> None:
     cells = dict(zip(header, row, strict=True))
     assert float(cells["mean"]) == stats["mean"]
     assert float(cells["p99"]) == stats["percentiles"]["99"]
+
+
+def test_values_go_into_a_pipe_too(run: Run, tmp_path: Path) -> None:
+    """As JSON in a last column: the default form without a terminal leaves nothing out."""
+    path = saved(tmp_path / "x.pt", a=torch.tensor([[0.1, math.nan]]), b=torch.tensor(7))
+    code, out, _ = run("show", path, "*", "--values")
+    assert code == 0
+    header, *rows = (line.split("\t") for line in out.splitlines())
+    assert header[-1] == "values"
+    assert [json.loads(row[-1]) for row in rows] == [[[np.float32(0.1).item(), "nan"]], 7]
+    assert "values" not in run("show", path, "*").out
+
+
+def test_values_that_cannot_be_shown(run: Run, tmp_path: Path) -> None:
+    """It is not the file that lacks them."""
+    path = saved(tmp_path / "x.pt", w=torch.eye(3).to_sparse(), m=torch.ones(2, device="meta"))
+    code, out, err = run("show", path, "w", "--values")
+    assert (code, out) == (2, "")
+    assert "'w' has values, but those of sparse_coo tensors cannot be shown" in err
+    assert "it holds names and shapes, but no values" in run("show", path, "m", "--values").err
 
 
 def test_without_a_target_the_project_names_one(
@@ -550,6 +570,33 @@ def test_ctrl_c_ends_with_130(run: Run, monkeypatch: pytest.MonkeyPatch) -> None
     code, out, err = run("show", MODEL, "fc")
     assert (code, out) == (130, "")
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("raised", "said"),
+    [
+        (ZeroDivisionError("by nought"), "paramcli itself failed: ZeroDivisionError: by nought"),
+        (KeyError(), "paramcli itself failed: KeyError"),
+        (MemoryError(), "there is not enough memory for this"),
+    ],
+)
+def test_no_failure_passes_for_a_failed_check(
+    run: Run, monkeypatch: pytest.MonkeyPatch, raised: Exception, said: str
+) -> None:
+    """Exit code 1 is an answer; whatever goes wrong, a fault of ours included, is 2."""
+
+    def failing(*_: object, **__: object) -> None:
+        raise raised
+
+    monkeypatch.setattr(summary, "summarize", failing)
+    code, out, err = run("show", MODEL, "--check", "finite")
+    assert (code, out) == (2, "")
+    assert errors(err)[0] == f"error: {said}"
+    assert "Traceback" not in err
+    code, _, err = run("show", MODEL, "--check", "finite", "--debug")
+    assert code == 2
+    assert "Traceback" in err
+    assert f"error: {said}" in errors(err)
 
 
 def test_a_reader_that_goes_away_is_no_trouble(tmp_path: Path) -> None:

@@ -52,6 +52,7 @@ def _tensor(shown: Shown) -> str:
 
 def _stats(stats: Stats) -> dict[str, object]:
     """Name the fields as the contract does, the promised ones first."""
+    ordered = any(number is not None for number in stats.percentiles.values())
     return {
         "mean": stats.mean,
         "std": stats.std,
@@ -61,12 +62,12 @@ def _stats(stats: Stats) -> dict[str, object]:
         "zeros": stats.zeros,
         "nan": stats.nan,
         "inf": stats.positive_inf + stats.negative_inf,
-        "percentiles": dict(stats.percentiles) or None,
+        "percentiles": dict(stats.percentiles),
         "negative_zeros": stats.negative_zeros,
         "positive_inf": stats.positive_inf,
         "negative_inf": stats.negative_inf,
-        "percentile_method": "exact" if stats.percentiles else None,
-        "percentile_error": 0.0 if stats.percentiles else None,
+        "percentile_method": "exact" if ordered else None,
+        "percentile_error": 0.0 if ordered else None,
         "histogram": stats.histogram,
         "finite": stats.finite._asdict() if stats.finite else None,
     }

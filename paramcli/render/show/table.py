@@ -18,7 +18,7 @@ __all__ = ["NUMBERS", "TITLES", "table", "texts"]
 
 NUMBERS = ("Mean", "Std", "Min", "Max", "L2")
 TITLES = ("Shape", "Dtype", *NUMBERS, "Histogram", "Shared", "Flags")
-_EXPENDABLE = ("L2", "Dtype", "Shared", "Histogram", "Shape", "Max", "Min", "Std", "Mean")
+_EXPENDABLE = ("L2", "Dtype", "Shared", "Shape", "Histogram", "Max", "Min", "Std", "Mean")
 _RANGE = {"Min", "Max"}
 _READABLE = 20  # cells in which a shortened name still says something
 _BARS = 10

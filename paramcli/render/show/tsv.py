@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from paramcli.render.numbers import exact
-from paramcli.render.strict import counted
+from paramcli.render.strict import counted, dumped
 from paramcli.render.text import chunks, safe
 from paramcli.render.tsv import described
 from paramcli.verbs.show import FileReport
@@ -26,19 +26,25 @@ _PERCENTILES = ("1", "5", "25", "50", "75", "95", "99")
 def tsv(report: ShowReport | FileReport) -> Iterator[str]:
     """Yield a table in full precision, empty where a number is unknown; or `key<TAB>value` lines.
 
-    Tabs and newlines in names and values come escaped.
+    Values that were asked for are JSON, in a last column. Tabs and newlines in names and values
+    come escaped.
     """
     if isinstance(report, FileReport):
         yield from chunks(f"{safe(key)}\t{safe(value)}\n" for key, value in _file(report))
         return
-    yield "\t".join([*_FACTS, *_NUMBERS, *(f"p{percent}" for percent in _PERCENTILES)]) + "\n"
-    yield from chunks(map(_row, report.tensors))
+    titles = [*_FACTS, *_NUMBERS, *(f"p{percent}" for percent in _PERCENTILES)]
+    values = any(shown.values is not None for shown in report.tensors)
+    yield "\t".join([*titles, "values"] if values else titles) + "\n"
+    yield from chunks(_row(shown, values=values) for shown in report.tensors)
 
 
-def _row(shown: Shown) -> str:
+def _row(shown: Shown, *, values: bool) -> str:
     info = shown.info
     cells = [safe(shown.name), described(info), info.kind, safe(shown.group or "")]
-    return "\t".join(cells + [exact(number) for number in _numbers(shown.stats)]) + "\n"
+    cells += map(exact, _numbers(shown.stats))
+    if values:
+        cells.append("" if shown.values is None else dumped(shown.values))
+    return "\t".join(cells) + "\n"
 
 
 def _numbers(stats: Stats | None) -> list[Number]:

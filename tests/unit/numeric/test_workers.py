@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +16,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paramcli.errors import SourceError
+from paramcli.errors import ParamcliError, SourceError
 from paramcli.numeric import summary, workers
 from paramcli.numeric.summary import Summary, summarize
 from paramcli.numeric.workers import available, spread
@@ -28,8 +32,6 @@ from tests.unit.numeric.reference import (
 )
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from torch import Tensor
 
     from paramcli.checkpoint import Checkpoint
@@ -107,6 +109,92 @@ def test_leaving_early_leaves_nobody_behind() -> None:
     from multiprocessing import active_children
 
     assert active_children() == []
+
+
+def killed(number: int) -> int:
+    if number == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+@needs_fork
+def test_a_worker_that_is_killed_is_one_error() -> None:
+    """As the kernel does when memory runs out."""
+    with pytest.raises(ParamcliError, match="a worker process was killed") as caught:
+        list(spread(killed, range(9), 2))
+    assert caught.value.hint is not None
+    from multiprocessing import active_children
+
+    assert active_children() == []
+
+
+def interrupted(number: int) -> int:
+    os.kill(os.getpid(), signal.SIGINT)
+    return number
+
+
+@needs_fork
+def test_workers_are_deaf_to_interrupts() -> None:
+    """Else each of them would leave a traceback on the screen."""
+    try:
+        assert list(spread(interrupted, range(9), 2)) == [*range(9)]
+    except KeyboardInterrupt:
+        pytest.fail("a worker was interrupted")
+
+
+# One of two workers is done and waits, the other acts and would then work without end.
+ENDLESS = """
+import os, signal, sys
+from paramcli.numeric.workers import spread
+
+def work(number):
+    if number:
+        {act}
+        while True:
+            signal.pause()
+
+results = spread(work, range(2), 2)
+try:
+    next(results)
+    {then}
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+def endless(act: str, then: str = "next(results)") -> subprocess.CompletedProcess[str]:
+    """Run it to its end, and that of whoever else holds its streams: nobody may stay behind."""
+    with subprocess.Popen(
+        [sys.executable, "-c", ENDLESS.format(act=act, then=then)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        cwd=Path(__file__).parents[3],
+    ) as process:  # fmt: skip
+        try:
+            out, err = process.communicate(timeout=60)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+@needs_fork
+@pytest.mark.parametrize("whom", ["os.killpg(0, {})", "os.kill(os.getppid(), {})"])
+def test_an_interrupt_ends_all_at_once_and_without_a_word(whom: str) -> None:
+    """Ctrl-C reaches every process of a terminal: one of them answers."""
+    done = endless(whom.format("signal.SIGINT"))
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+@needs_fork
+def test_work_that_is_given_up_ends_at_once() -> None:
+    done = endless("pass", then="results.close()")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@needs_fork
+def test_no_worker_outlives_whom_it_works_for() -> None:
+    done = endless("os.kill(os.getppid(), signal.SIGKILL)")
+    assert (done.returncode, done.stderr) == (-signal.SIGKILL, "")
 
 
 def test_available_processors() -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 PERCENTILES = ("1", "5", "25", "50", "75", "95", "99")
 BELL = (1, 3, 9, 24, 55, 106, 172, 233, 264, 250, 197, 130, 74, 35, 14, 5, 2)
-NONE: dict[str, float | None] = {}
+NONE: dict[str, float | None] = dict.fromkeys(PERCENTILES)
 
 
 def shown(name: str, shape: tuple[int, ...] = (), dtype: str = "float32", **changes: Any) -> Shown:

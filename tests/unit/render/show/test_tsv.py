@@ -51,8 +51,21 @@ def test_lines(
 def test_texts_keep_to_their_field(shows: dict[str, ShowReport | FileReport]) -> None:
     """No name, key or value breaks its line or its column."""
     for name, report in shows.items():
-        columns = 2 if name in {"file", "hostile"} else len(TITLES)
+        columns = 2 if name in {"file", "hostile"} else len(rows(report)[0])
         assert {len(row) for row in rows(report)} == {columns}
+
+
+def test_values_have_a_column_where_there_are_some(make: Make) -> None:
+    """Of JSON, so that no shape is lost; empty for what was not shown."""
+    report = make.report(
+        make.shown("w", (2, 2), values=[[0.1, math.nan], [1.0, -0.0]]),
+        make.shown("z", (1,), "complex64", values=[1 + 2j]),
+        make.shown("meta", (4,)),
+    )
+    titles, *found = rows(report)
+    assert titles == [*TITLES, "values"]
+    values = ['[[0.1, "nan"], [1.0, -0.0]]', "[[1.0, 2.0]]", ""]
+    assert [row[-1] for row in found] == values
 
 
 def test_file(shows: dict[str, ShowReport | FileReport]) -> None:
