@@ -49,8 +49,12 @@ class Block(NamedTuple):
     data: memoryview | None = None
 
 
-def placed(checkpoint: Checkpoint, info: TensorInfo, size: int = BLOCK) -> list[Block] | None:
-    """Cut a tensor into blocks, None where its bytes must first be gathered or unpacked."""
+def placed(checkpoint: Checkpoint, info: TensorInfo, size: int | None = None) -> list[Block] | None:
+    """Cut a tensor into blocks of `size` bytes, by default as large as blocks are.
+
+    None where its bytes must first be gathered or unpacked.
+    """
+    size = size or BLOCK
     place = checkpoint.locate(info.storage)
     if place is None or info.marks or not info.dense:
         return None
@@ -69,13 +73,14 @@ def placed(checkpoint: Checkpoint, info: TensorInfo, size: int = BLOCK) -> list[
     ]
 
 
-def gathered(checkpoint: Checkpoint, info: TensorInfo, size: int = BLOCK) -> list[Block]:
+def gathered(checkpoint: Checkpoint, info: TensorInfo, size: int | None = None) -> list[Block]:
     """Cut a tensor that skips, repeats or packs its elements into blocks held in memory.
 
     Raises SourceError where the target holds no bytes for it.
     """
     swapped = checkpoint.byteorder == "big" and info.dtype.bits > 8
     content = memoryview(gather(checkpoint, info))
+    size = size or BLOCK
     pieces = [content[at : at + size] for at in range(0, len(content), size)]
     return [
         Block("", 0, len(piece), info.dtype.name, swapped, len(pieces) == 1, piece)
@@ -138,8 +143,9 @@ def _unmarked(content: bytes | bytearray, info: TensorInfo, byteorder: str) -> b
     return turned
 
 
-def chunks(block: Block, size: int = CHUNK) -> Iterator[Raw]:
+def chunks(block: Block, size: int | None = None) -> Iterator[Raw]:
     """Yield a block by chunks of `size` bytes, in one buffer that is used again and again."""
+    size = size or CHUNK
     if block.data is not None:
         whole = np.frombuffer(block.data, np.uint8)
         yield from (whole[at : at + size] for at in range(0, block.nbytes, size))
