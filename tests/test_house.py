@@ -20,6 +20,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = [
     "paramcli.errors",
+    "paramcli.lock",
     "paramcli.checkpoint",
     "paramcli.select",
     "paramcli.sources",

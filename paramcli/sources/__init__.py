@@ -8,6 +8,7 @@ Checkpoint; one from an entry point may return None for "not mine".
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -31,10 +32,16 @@ _SOURCES = {
     "safetensors": "paramcli.sources.safetensors:open_safetensors",
     "dcp": "paramcli.sources.dcp:open_dcp",
     "index": "paramcli.sources:_open_index",
+    "lock": "paramcli.sources.lock:open_lock",
     "foreign": "paramcli.sources.foreign:refuse",
 }
 _LEGACY_TEXT = b"L119547037146038801333356L\n."
 """The magic number of a legacy stream in pickle protocol 0 or 1."""
+_LOCK_TABLE = re.compile(
+    rb"^(?:\xef\xbb\xbf)?[ \t]*\[[ \t]*(?:tensors|dims|rules)[ \t]*\]", re.MULTILINE
+)
+_LOCK_HEAD = 1 << 16
+"""Bytes among which a lock has its first table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +147,8 @@ def sniff(file: File) -> str:
         kind = "legacy"
     elif head.lstrip()[:1] == b"{":
         kind = "index"
+    elif _LOCK_TABLE.search(file.head(_LOCK_HEAD)):
+        kind = "lock"
     return kind
 
 
