@@ -4,46 +4,49 @@ from __future__ import annotations
 
 import re
 from itertools import product
+from math import prod
 
 from paramcli.lock.dims import Malformed
 
-__all__ = ["MOST_NAMES", "expand", "written"]
+__all__ = ["MOST_CHARACTERS", "MOST_NAMES", "expand", "written"]
 
 MOST_NAMES = 1_000_000
-"""Names that one lock may stand for in all."""
+MOST_CHARACTERS = 1 << 28
+"""Names that one lock may stand for in all, and characters that they may have together."""
 
+_MOST_RUNS = 32  # of two numbers each they would be far too many names
 _PIECE = re.compile(
-    r"(?P<plain>[^{}]+)|(?P<brace>\{\{|\}\})"
+    r"(?P<plain>(?:[^{}]++|\{\{|\}\})++)"
     r"|\{(?P<first>0|[1-9][0-9]{0,8})\.\.(?P<last>0|[1-9][0-9]{0,8})\}"
 )
 
 
-def expand(text: str, budget: int = MOST_NAMES) -> list[str]:
+def expand(text: str, names: int = MOST_NAMES, characters: int = MOST_CHARACTERS) -> list[str]:
     """Return the names that a line stands for, the last run counting fastest.
 
     Raises `Malformed` for a brace that is neither doubled nor of a run, for a run that counts
-    down, and where there would be more names than `budget`.
+    down, and where there would be more names or characters than these.
     """
-    if "{" not in text and "}" not in text:
-        return [text]
-    pieces: list[list[str]] = []
-    count, position = 1, 0
+    pieces: list[range | tuple[str]] = []
+    position = 0
     while position < len(text):
         piece = _PIECE.match(text, position)
         if piece is None:
             raise Malformed("a brace of the name's own is doubled; a run is {0..3}", position)
-        if piece["first"]:
-            first, last = int(piece["first"]), int(piece["last"])
-            if first > last:
-                raise Malformed("a run that counts down", position)
-            count *= last + 1 - first
-            if count > budget:
-                raise Malformed(f"more than {MOST_NAMES:,} names in one lock", position)
-            pieces.append([str(number) for number in range(first, last + 1)])
+        if piece["plain"] is not None:
+            pieces.append((piece["plain"].replace("{{", "{").replace("}}", "}"),))
         else:
-            pieces.append([piece["plain"] or piece["brace"][0]])
+            run = range(int(piece["first"]), int(piece["last"]) + 1)
+            if not run:
+                raise Malformed("a run that counts down", position)
+            pieces.append(run)
+        count = prod(map(len, pieces))
+        if count > names or len(pieces) > 2 * _MOST_RUNS:
+            raise Malformed(f"more than {MOST_NAMES:,} names in one lock", position)
+        if count * len(text) > characters:
+            raise Malformed("names too long to be so many", position)
         position = piece.end()
-    return ["".join(choice) for choice in product(*pieces)]
+    return ["".join(map(str, choice)) for choice in product(*pieces)]
 
 
 def written(name: str) -> str:

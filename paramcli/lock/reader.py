@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from paramcli.lock.dims import LARGEST, Dims, Malformed, parse_dims
 from paramcli.lock.model import Line, Lock, Rules, Size, Tied
-from paramcli.lock.names import MOST_NAMES, expand
+from paramcli.lock.names import MOST_CHARACTERS, MOST_NAMES, expand
 from paramcli.lock.resolve import unsettled
 from paramcli.lock.toml import misplaced, statements
 
@@ -20,6 +20,7 @@ __all__ = ["read_lock"]
 
 _RULES = ("extra", "count_max", "bytes_max", "dtype", "finite", "tied")
 _EXTRA = ("forbid", "allow")
+_SHOWN = 200  # characters of a name in a message
 
 
 def read_lock(text: str, path: str, dtypes: Collection[str]) -> Lock:
@@ -43,6 +44,7 @@ class _Reader:
         self._dims: dict[str, Size] = {}
         self._lines: list[Line] = []
         self._places: dict[str, int] = {}  # the line of each name
+        self._characters = MOST_CHARACTERS
         self._known: dict[str, tuple[str, Dims]] = {}
         self._rules: dict[str, Statement] = {}
         self._tied: list[Tied] = []
@@ -87,7 +89,8 @@ class _Reader:
     def _check_sizes(self) -> None:
         """Refuse what the sizes given make negative, or larger than a tensor can be."""
         sizes = {name: size.value for name, size in self._dims.items()}
-        for dims, line in {line.dims: line.number for line in reversed(self._lines)}.items():
+        distinct = {line.dims.text: line for line in reversed(self._lines)}
+        for _, _, dims, line in distinct.values():
             sized = [(dim.text, dim.value(sizes)) for dim in dims.dims]
             known = [(text, value) for text, value in sized if value is not None]
             for text, value in known:
@@ -119,19 +122,19 @@ class _Reader:
         if known is None:
             known = self._read_value(value, value_at)
         dtype, dims = known
-        for one in self._expand(name, at, MOST_NAMES - len(self._lines)):
+        plain = "{" not in name and "}" not in name and len(self._lines) < MOST_NAMES
+        for one in (name,) if plain else self._expand(name, at):
             if one in self._places:
-                self._fail(f"{one} stands on line {self._places[one]} too", at)
+                self._fail(f"{_short(one)} stands on line {self._places[one]} too", at)
             self._places[one] = number
             self._lines.append(Line(one, dtype, dims, number))
 
-    def _expand(self, name: str, at: int, budget: int) -> list[str]:
+    def _expand(self, name: str, at: int) -> list[str]:
         try:
-            names = expand(name, budget)
+            names = expand(name, MOST_NAMES - len(self._lines), self._characters)
         except Malformed as error:
             self._fail(str(error), self._inside(name, at, error.position))
-        if len(names) > budget:
-            self._fail(f"more than {MOST_NAMES:,} names in one lock", at)
+        self._characters -= sum(map(len, names))
         return names
 
     def _read_value(self, value: object, at: int) -> tuple[str, Dims]:
@@ -142,7 +145,7 @@ class _Reader:
         start = self._inside(value, at, len(value) - len(value.lstrip()))
         if dtype.rstrip() not in self._dtypes:
             hint = self._meant(dtype.rstrip(), self._dtypes)
-            self._fail(f"no dtype {dtype.rstrip() or 'at all'}", start, hint)
+            self._fail(f"no dtype {_short(dtype.rstrip()) or 'at all'}", start, hint)
         if not bracket or not shape.endswith("]"):
             end = start + len(stripped) - 1
             self._fail('a shape in brackets is missing, as in "float32[64, 3]"', end)
@@ -159,16 +162,16 @@ class _Reader:
         if not (name.isascii() and name.isidentifier()):
             self._fail("no name for a dim: letters, digits and _ make one", statement.at)
         if name in self._dims:
-            self._fail(f"{name} stands on line {self._dims[name].line} too", statement.at)
+            self._fail(f"{_short(name)} stands on line {self._dims[name].line} too", statement.at)
         size = self._whole(statement, value)
         self._dims[name] = Size(size, "[dims]", statement.line)
 
     def _whole(self, statement: Statement, value: object) -> int:
         if type(value) is not int:
-            self._fail(f"{statement.name} is a whole number", statement.value_at)
+            self._fail(f"{_short(statement.name)} is a whole number", statement.value_at)
         if not 0 <= value <= LARGEST:
             message = "negative" if value < 0 else "larger than 2**63 - 1"
-            self._fail(f"{statement.name} cannot be {message}", statement.value_at)
+            self._fail(f"{_short(statement.name)} cannot be {message}", statement.value_at)
         return value
 
     def _rule(self, statement: Statement) -> None:
@@ -190,15 +193,17 @@ class _Reader:
                 pass  # its names may stand in lines that are still to come
             case _:
                 hint = self._meant(name, _RULES) or f"the rules are {', '.join(_RULES)}"
-                self._fail(f"no rule {name}", statement.at, hint)
+                self._fail(f"no rule {_short(name)}", statement.at, hint)
         self._rules[name] = statement
 
     def _check_dtypes(self, value: object, at: int) -> None:
+        if value == []:
+            self._fail("dtype names one at least", at)
         for dtype in value if isinstance(value, list) else [value]:
             if not isinstance(dtype, str):
                 self._fail('dtype is a name or a list of names: ["float32"]', at)
             if dtype not in self._dtypes:
-                self._fail(f"no dtype {dtype}", at, self._meant(dtype, self._dtypes))
+                self._fail(f"no dtype {_short(dtype)}", at, self._meant(dtype, self._dtypes))
 
     def _read_ties(self, statement: Statement) -> None:
         groups, at = statement.value, statement.value_at
@@ -210,17 +215,27 @@ class _Reader:
         seen: set[str] = set()
         for group, line in zip(groups, statement.items, strict=True):
             start = self._start(line) if line > statement.line else at
-            names = [name for text in group for name in self._expand(text, start, len(self._lines))]
-            for name in names:
-                if name not in self._places:
-                    hint = self._meant(name, self._places)
-                    self._fail(f"tied, but no line has {name}", start, hint)
-                if name in seen:
-                    self._fail(f"{name} is tied twice", start)
-                seen.add(name)
+            names: list[str] = []
+            for text in group:
+                names += self._tie(text, start, seen)
             if len(names) == 1 or not names:
                 self._fail("tied names are two at least", start)
             self._tied.append(Tied(tuple(names), line))
+
+    def _tie(self, text: str, at: int, seen: set[str]) -> list[str]:
+        """Return names to tie, each of which stands in a line and in no other group."""
+        try:
+            names = expand(text)
+        except Malformed as error:
+            self._fail(str(error), at)
+        for name in names:
+            if name not in self._places:
+                hint = self._meant(name, self._places)
+                self._fail(f"tied, but no line has {_short(name)}", at, hint)
+            if name in seen:
+                self._fail(f"{_short(name)} is tied twice", at)
+            seen.add(name)
+        return names
 
     @staticmethod
     def _meant(name: str, names: Collection[str]) -> str | None:
@@ -229,3 +244,7 @@ class _Reader:
 
         close = get_close_matches(name[:200], islice(names, 10_000), 3)
         return f"did you mean {' or '.join(close)}?" if close else None
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

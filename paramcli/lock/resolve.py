@@ -149,7 +149,9 @@ def _compared(
     dims = line.dims
     if not dims.fits_rank(len(shape)):
         least = "at least " if dims.rest is not None else ""
-        return False, f"{dims.text} has {least}{len(dims.dims)} dims, not {len(shape)}"
+        count = len(dims.dims)
+        plural = "" if count == 1 else "s"
+        return False, f"{dims.text} has {least}{count} dim{plural}, not {len(shape)}"
     fits: bool | None = True
     wrong: list[str] = []
     for axis, dim, size in dims.pairs(shape):

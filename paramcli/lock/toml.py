@@ -20,6 +20,7 @@ __all__ = ["Statement", "misplaced", "statements"]
 _DEEPEST = 8  # arrays within arrays
 _ITEM = 2  # depth of an array within an array
 _PARTS = 64  # of a dotted key
+_SHOWN = 80  # characters of a table's name in a message
 _LIKENESS = 0.5
 _TABLES = ("dims", "tensors", "rules")
 _CONTROL = r"\x00-\x08\x0a-\x1f\x7f"
@@ -114,7 +115,7 @@ def _header(text: str, position: int, path: str) -> tuple[str, int]:
 
     close = get_close_matches(name, _TABLES, 1, _LIKENESS)
     raise misplaced(
-        f"a lock has no table [{name}]" if found else "a lock has no such table",
+        f"a lock has no table [{name[:_SHOWN]}]" if found else "a lock has no such table",
         text, position, path=path,
         hint=f"did you mean [{close[0]}]?" if close else "it has [dims], [tensors] and [rules]",
     )  # fmt: skip

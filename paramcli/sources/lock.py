@@ -59,7 +59,7 @@ def _entries(lock: Lock) -> Iterator[TensorInfo]:
         storage = Storage("", name, nbytes)
         if name in tied:
             storage = Storage("", tied[name], largest[tied[name]])
-        yield info._replace(name=name, storage=storage)
+        yield TensorInfo(name, *info[1:5], storage, "tensor", info.layout, (), info.facts)
 
 
 def _like(dtype: str, dims: Dims, sizes: dict[str, int]) -> tuple[int, TensorInfo]:
