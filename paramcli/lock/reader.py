@@ -21,6 +21,7 @@ __all__ = ["read_lock"]
 _RULES = ("extra", "count_max", "bytes_max", "dtype", "finite", "tied")
 _EXTRA = ("forbid", "allow")
 _SHOWN = 200  # characters of a name in a message
+_CANDIDATES = 10_000
 
 
 def read_lock(text: str, path: str, dtypes: Collection[str]) -> Lock:
@@ -242,8 +243,8 @@ class _Reader:
         from difflib import get_close_matches
         from itertools import islice
 
-        close = get_close_matches(name[:200], islice(names, 10_000), 3)
-        return f"did you mean {' or '.join(close)}?" if close else None
+        close = get_close_matches(name[:_SHOWN], islice(names, _CANDIDATES), 1)
+        return f"did you mean {close[0]}?" if close else None
 
 
 def _short(text: str) -> str:
