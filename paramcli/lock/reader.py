@@ -22,6 +22,7 @@ _RULES = ("extra", "count_max", "bytes_max", "dtype", "finite", "tied")
 _EXTRA = ("forbid", "allow")
 _SHOWN = 200  # characters of a name in a message
 _CANDIDATES = 10_000
+_MOST_SIZES = 10_000
 
 
 def read_lock(text: str, path: str, dtypes: Collection[str]) -> Lock:
@@ -160,6 +161,8 @@ class _Reader:
 
     def _dim(self, statement: Statement) -> None:
         name, value = statement.name, statement.value
+        if len(self._dims) == _MOST_SIZES:
+            self._fail(f"more than {_MOST_SIZES:,} sizes", statement.at)
         if not (name.isascii() and name.isidentifier()):
             self._fail("no name for a dim: letters, digits and _ make one", statement.at)
         if name in self._dims:
@@ -214,8 +217,7 @@ class _Reader:
         ):
             self._fail('tied is a list of lists of names: [["head.weight", "embed.weight"]]', at)
         seen: set[str] = set()
-        for group, line in zip(groups, statement.items, strict=True):
-            start = self._start(line) if line > statement.line else at
+        for group, (start, line) in zip(groups, statement.items, strict=True):
             names: list[str] = []
             for text in group:
                 names += self._tie(text, start, seen)

@@ -26,7 +26,7 @@ _TABLES = ("dims", "tensors", "rules")
 _CONTROL = r"\x00-\x08\x0a-\x1f\x7f"
 _END = rf"[ \t]*(?:#[^{_CONTROL}]*+)?(?:\n|\Z)"
 _PART = rf"""(?:[A-Za-z0-9_-]++|"(?:[^"\\{_CONTROL}]++|\\[^\n])*+"|'[^'{_CONTROL}]*+')"""
-_BLANK = re.compile(_END)
+_BLANK = re.compile(rf"(?:[ \t]*+(?:#[^{_CONTROL}]*+)?\n)++|{_END}")
 _USUAL = re.compile(
     rf'[ \t]*(?:"([^"\\{_CONTROL}]++)"|([A-Za-z0-9_-]++(?:\.[A-Za-z0-9_-]++)*+))'
     rf'[ \t]*=[ \t]*"([^"\\{_CONTROL}]*+)"{_END}'
@@ -44,7 +44,7 @@ class Statement(NamedTuple):
     """`name = value` under `[table]`. Parts of a dotted key are joined to one name.
 
     `line` counts from 1; `at` and `value_at` are characters of the text, where key and value
-    begin, and `items` the lines on which the arrays within an array begin.
+    begin, and `items` the places and lines on which the arrays within an array begin.
     """
 
     table: str
@@ -53,7 +53,7 @@ class Statement(NamedTuple):
     line: int
     at: int
     value_at: int
-    items: tuple[int, ...] = ()
+    items: tuple[tuple[int, int], ...] = ()
 
 
 def misplaced(
@@ -86,7 +86,8 @@ def statements(text: str, path: str) -> Iterator[Statement]:
             )
             position, line = found.end(), line + 1
         elif blank := _BLANK.match(text, position):
-            position, line = blank.end(), line + 1
+            line += text.count("\n", position, blank.end())
+            position = blank.end()
         elif _OPENING.match(text, position):
             table, position = _header(text, position, path)
             if table in seen:
@@ -154,8 +155,13 @@ def _statement(table: str, text: str, position: int, line: int, path: str) -> tu
     while isinstance(value, dict):
         [(part, value)] = value.items()
         parts.append(part)
-    items = tuple(line + text.count("\n", start, opening) for opening in openings)
-    return Statement(table, ".".join(parts), value, line, start, value_at, items), end
+    items: list[tuple[int, int]] = []
+    at, number = start, line
+    for opening in openings:
+        number += text.count("\n", at, opening)
+        at = opening
+        items.append((at, number))
+    return Statement(table, ".".join(parts), value, line, start, value_at, tuple(items)), end
 
 
 def _end(text: str, position: int, path: str) -> tuple[int, list[int]]:

@@ -8,7 +8,6 @@ Checkpoint; one from an entry point may return None for "not mine".
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -37,11 +36,6 @@ _SOURCES = {
 }
 _LEGACY_TEXT = b"L119547037146038801333356L\n."
 """The magic number of a legacy stream in pickle protocol 0 or 1."""
-_LOCK_TABLE = re.compile(
-    rb"^(?:\xef\xbb\xbf)?[ \t]*\[[ \t]*(?:tensors|dims|rules)[ \t]*\]", re.MULTILINE
-)
-_LOCK_HEAD = 1 << 16
-"""Bytes among which a lock has its first table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,9 +141,17 @@ def sniff(file: File) -> str:
         kind = "legacy"
     elif head.lstrip()[:1] == b"{":
         kind = "index"
-    elif _LOCK_TABLE.search(file.head(_LOCK_HEAD)):
+    elif _is_lock(file.head(1 << 16)):
         kind = "lock"
     return kind
+
+
+def _is_lock(head: bytes) -> bool:
+    """Whether a line is the header of one of its tables."""
+    import re
+
+    table = rb"(?m)^(?:\xef\xbb\xbf)?[ \t]*\[[ \t]*(?:tensors|dims|rules)[ \t]*\]"
+    return re.search(table, head) is not None
 
 
 def _is_old_tar(head: bytes) -> bool:
