@@ -10,6 +10,7 @@ from __future__ import annotations
 from paramcli.api import diff
 from paramcli.checkpoint import Checkpoint, DType, Group, Storage, TensorInfo
 from paramcli.errors import (
+    LockError,
     ParamcliError,
     PatternError,
     SourceError,
@@ -24,6 +25,7 @@ __all__ = [
     "Checkpoint",
     "DType",
     "Group",
+    "LockError",
     "ParamcliError",
     "PatternError",
     "SourceError",

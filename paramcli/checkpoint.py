@@ -11,6 +11,8 @@ from paramcli.errors import SourceError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from paramcli.lock import Lock
+
 __all__ = [
     "DTYPES", "Checkpoint", "DType", "Group", "Pickle", "Place", "Storage", "TensorInfo", "Tree",
     "share",
@@ -79,6 +81,8 @@ class Place(NamedTuple):
 class TensorInfo(NamedTuple):
     """A name that views a storage. `offset` and `stride` count elements, as torch does.
 
+    In a lock a size can be left open: it is -1, the layout "open", and the fact "dims" says how
+    the shape is written. Elements and bytes then count as none.
     `parts` are the tensors that a composite stands for (indices and values of a sparse tensor,
     the local shard of a DTensor, scales of a quantized one); `layout` says which kind it is,
     "strided" for the plain tensors that nearly all are; `facts` are what else the file says of it
@@ -99,8 +103,13 @@ class TensorInfo(NamedTuple):
 
     @property
     def numel(self) -> int:
-        """Number of elements of the shape."""
-        return math.prod(self.shape)
+        """Number of elements of the shape; 0 where that is open."""
+        return 0 if self.layout == "open" else math.prod(self.shape)
+
+    @property
+    def open(self) -> bool:
+        """Whether some of the shape is not known."""
+        return self.layout == "open"
 
     @property
     def nbytes(self) -> int:
@@ -140,6 +149,8 @@ class TensorInfo(NamedTuple):
     @property
     def extent(self) -> tuple[int, int]:
         """First byte and end, within its storage, of the bytes that it can touch."""
+        if self.layout == "open":
+            return 0, 1  # it is somewhere there, so that tied names are seen to be
         if 0 in self.shape:
             start = self.dtype.nbytes(self.offset)
             return start, start
@@ -166,7 +177,10 @@ _STORED_IN_PARTS = frozenset(
 
 
 class Group(NamedTuple):
-    """Names that share bytes: the "same" view, or an "overlap". `bytes` are the shared ones."""
+    """Names that share bytes: the "same" view, or an "overlap".
+
+    `bytes` are the shared ones, 0 where a lock leaves open how many.
+    """
 
     id: str
     names: tuple[str, ...]
@@ -221,7 +235,7 @@ class Checkpoint:
     `producer` is what wrote it, as far as the file tells; `key` is the tree that was picked from
     a training checkpoint, `trees` all that it holds, `values` what in it is no tensor, `notes` what
     the reader should hear on stderr, and `problems` disagreements inside it (an index that names
-    what no shard has).
+    what no shard has), `lock` what a lock says beyond its names.
 
     `locate` says where a storage's bytes lie, None where they lie nowhere or not as they are;
     `unpack` gives those that are compressed or scattered; `draw` fills a buffer with a stretch,
@@ -241,6 +255,7 @@ class Checkpoint:
     notes: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     byteorder: Literal["little", "big"] = "little"
+    lock: Lock | None = None
     locate: Callable[[Storage], Place | None] = field(default=_nowhere, compare=False, repr=False)
     unpack: Callable[[Storage], bytes] = field(default=_no_bytes, compare=False, repr=False)
     checksum: Callable[[Storage], int | None] = field(default=_nowhere, compare=False, repr=False)
@@ -315,7 +330,7 @@ def _group(name: str, members: list[TensorInfo], shared: int) -> Group:
     if len({info.view for info in members}) > 1:
         return Group(name, names, "overlap", shared)
     start, end = members[0].extent
-    return Group(name, names, "same", min(shared, end - start))
+    return Group(name, names, "same", 0 if members[0].open else min(shared, end - start))
 
 
 def _clusters(

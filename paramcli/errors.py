@@ -4,12 +4,17 @@ ParamcliError               2   what went wrong, and what to do next
 ├── UsageError              2   the command line asks for something that cannot be
 │   └── PatternError        2   a name pattern is malformed; draws a caret under the place
 ├── SourceError             2   a target cannot be read: missing, damaged, foreign or hostile
+│   └── LockError           2   a lock is malformed; draws a caret under the place
 └── UserCodeError           2   code of the user's own (a model class) failed while it ran
 """
 
 from __future__ import annotations
 
-__all__ = ["ParamcliError", "PatternError", "SourceError", "UsageError", "UserCodeError"]
+__all__ = [
+    "LockError", "ParamcliError", "PatternError", "SourceError", "UsageError", "UserCodeError",
+]  # fmt: skip
+
+_BEFORE, _AROUND = 50, 76  # characters of a line that are shown
 
 
 class ParamcliError(Exception):
@@ -51,6 +56,24 @@ class SourceError(ParamcliError):
         super().__init__(f"{where}{message}{at}", hint=hint)
         self.path = path
         self.offset = offset
+
+
+class LockError(SourceError):
+    """A lock is malformed: at `line` and `column` (from 1) of the file `path`."""
+
+    def __init__(  # noqa: PLR0913 - a message, and its place
+        self, message: str, *, path: str, line: int, column: int, text: str, hint: str | None = None
+    ) -> None:
+        start = max(0, column - 1 - _BEFORE)
+        before = _one_line(text[start : column - 1])
+        shown = before + _one_line(text[column - 1 : start + _AROUND])
+        caret = f"\n  {shown}\n  {' ' * len(before)}^"
+        super().__init__(
+            message, path=f"{path}:{line}:{column}", hint=(hint or "in this line") + caret
+        )
+        self.path = path
+        self.line = line
+        self.column = column
 
 
 class UserCodeError(ParamcliError):

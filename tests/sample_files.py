@@ -20,6 +20,22 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 INDEX = "model.safetensors.index.json"
+LOCK = b"""\
+[dims]
+d = 64
+[tensors]
+"embed.weight" = "float32[vocab, d]"
+"blocks.{0..3}.fc.{{w}}" = "float32[4*d + 1, *]"
+norm.'weight' = "int8[d, ...]"  # any rank
+"head.weight" = "float32[vocab, d]"
+[rules]
+extra = "allow"
+count_max = 8_000_000
+dtype = ["float32", "int8"]
+tied = [
+    ["head.weight", "embed.weight"],
+]
+"""
 
 
 def saved(obj: object, *, zipped: bool = True, protocol: int = 2) -> bytes:
@@ -127,6 +143,7 @@ def files() -> dict[str, bytes]:
         "old script": old_script(),
         "bundle": handmade.zipped({"policy.pth": saved(weights), "data": b"{}"}),
         "safetensors": save_safetensors(weights, {"note": "x", "tied": "a"}),
+        "lock": LOCK,
     }
 
 

@@ -20,6 +20,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = [
     "paramcli.errors",
+    "paramcli.lock",
     "paramcli.checkpoint",
     "paramcli.select",
     "paramcli.sources",
@@ -126,6 +127,10 @@ LIGHT = [
     *(["list", str(FILES / "trainer.pt"), "--format", form] for form in (
         "table", "tsv", "json", "markdown", "github", "lock",
     )),
+    *(["list", str(ROOT / "sample_models" / "tiny_gpt.lock"), "--format", form] for form in (
+        "table", "tsv", "json", "markdown", "github", "lock",
+    )),
+    ["show", str(ROOT / "sample_models" / "tiny_gpt.lock")],
     ["list", str(FILES / "trainer.pt"), "--tree", "--sort", "name", "--include", "*.weight"],
     ["list", "nowhere.pt"],
 ]  # fmt: skip

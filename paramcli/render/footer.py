@@ -54,4 +54,4 @@ def _group(group: Group) -> str:
     names = sign.join(map(safe, group.names[:_MOST_NAMES]))
     if len(group.names) > _MOST_NAMES:
         names += f"{sign}… ({len(group.names):,} names)"
-    return GAP.join([group.id, group.relation, names, binary(group.bytes)])
+    return GAP.join([group.id, group.relation, names, binary(group.bytes) if group.bytes else "?"])

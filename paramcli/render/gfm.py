@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from paramcli.render.text import safe, shape_text
+from paramcli.render.text import safe, shape_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
+
+    from paramcli.checkpoint import TensorInfo
 
 __all__ = ["block", "cell", "code", "row", "shape_cell"]
 
@@ -42,9 +44,9 @@ def _fence(text: str, least: int) -> str:
     return "`" * max(least, 1 + max(map(len, _BACKTICKS.findall(text)), default=0))
 
 
-def shape_cell(shape: Iterable[int]) -> str:
-    r"""Write a shape: `\[6, 1]`, since `[x](…)` and `[^1]` would be links."""
-    return shape_text(shape).replace("[", "\\[")
+def shape_cell(info: TensorInfo) -> str:
+    r"""Write a shape: `\[6, 1]`, since `[x](…)` and `[^1]` would be links, `*` emphasis."""
+    return shape_of(info).replace("[", "\\[").replace("*", "\\*").replace("_", "\\_")
 
 
 def row(cells: Sequence[str]) -> str:

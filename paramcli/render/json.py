@@ -11,6 +11,7 @@ from paramcli.render.text import remembered
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from paramcli.checkpoint import Group
     from paramcli.verbs.survey import ListReport
 
 __all__ = ["as_json"]
@@ -30,7 +31,7 @@ def as_json(report: ListReport) -> Iterator[str]:
     }
     yield f"{{\n{fields(head)},\n"
     yield from array("tensors", _tensors(report))
-    yield from array("groups", (json.dumps(group._asdict()) for group in report.groups))
+    yield from array("groups", map(_group, report.groups))
     tail = {
         "totals": counted(report.totals),
         "by_dtype": [counted(total) for total in report.by_dtype],
@@ -40,6 +41,10 @@ def as_json(report: ListReport) -> Iterator[str]:
         "problems": report.problems,
     }
     yield f"{fields(tail)}\n}}\n"
+
+
+def _group(group: Group) -> str:
+    return json.dumps(group._asdict() | {"bytes": group.bytes or None})
 
 
 def _tensors(report: ListReport) -> Iterator[str]:

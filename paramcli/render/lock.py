@@ -6,12 +6,14 @@ import re
 from typing import TYPE_CHECKING
 
 from paramcli.errors import UsageError
+from paramcli.lock.names import written
 from paramcli.render.text import chunks, remembered, safe, shape_text, spans
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from paramcli.checkpoint import TensorInfo
+    from paramcli.lock import Lock
     from paramcli.verbs.survey import ListReport
 
 __all__ = ["lock"]
@@ -26,18 +28,29 @@ Line = tuple[tuple[str, ...], str]
 def lock(report: ListReport) -> Iterator[str]:
     """Yield a TOML document. Numbered layers that agree make one line: `"blocks.{0..3}.weight"`.
 
-    Braces that belong to a name are doubled. Raises `UsageError` for a name that TOML cannot hold.
+    Braces that belong to a name are doubled. A lock gives its names of dims and its rules back.
+    Raises `UsageError` for a name that TOML cannot hold.
     """
-    facts = remembered(_facts)
+    facts = _as_written if report.lock else remembered(_facts)
     lines: list[Line] = [
-        (tuple(_literal(info.name).split(".", _DEEPEST)), facts(info)) for info in report.tensors
+        (tuple(written(info.name).split(".", _DEEPEST)), facts(info)) for info in report.tensors
     ]
     for position in range(max((len(parts) for parts, _ in lines), default=0)):
         lines = _fold(lines, position)
+    if report.lock and report.lock.dims:
+        sizes = report.lock.dims.items()
+        yield "\n".join(["[dims]", *(f"{name} = {size.value}" for name, size in sizes), "\n"])
     yield "[tensors]\n"
     yield from chunks(f'{_quoted(".".join(parts))} = "{value}"\n' for parts, value in lines)
-    yield '\n[rules]\nextra = "forbid"\n'
-    tied = [group.names for group in report.groups if group.relation == "same"]
+    yield "\n[rules]\n"
+    if report.lock:
+        yield from _rules(report.lock)
+        listed = {info.name for info in report.tensors}
+        kept = ([name for name in tie.names if name in listed] for tie in report.lock.rules.tied)
+        tied = [tuple(names) for names in kept if len(names) > 1]
+    else:
+        yield 'extra = "forbid"\n'
+        tied = [group.names for group in report.groups if group.relation == "same"]
     if tied:
         yield "\n".join(["tied = [", *(f"    {_array(names)}," for names in tied), "]\n"])
 
@@ -64,12 +77,25 @@ def _facts(info: TensorInfo) -> str:
     return f"{info.dtype.name}{shape_text(info.shape)}"
 
 
-def _literal(name: str) -> str:
-    return name.replace("{", "{{").replace("}", "}}")
+def _as_written(info: TensorInfo) -> str:
+    return f"{info.dtype.name}{dict(info.facts).get('dims', '')}" if info.facts else _facts(info)
+
+
+def _rules(lock: Lock) -> Iterator[str]:
+    rules = lock.rules
+    yield f'extra = "{rules.extra}"\n'
+    if rules.count_max is not None:
+        yield f"count_max = {rules.count_max:_}\n"
+    if rules.bytes_max is not None:
+        yield f"bytes_max = {rules.bytes_max:_}\n"
+    if "dtype" in rules.lines:
+        yield f"dtype = [{', '.join(map(_quoted, rules.dtype))}]\n"
+    if rules.finite:
+        yield "finite = true\n"
 
 
 def _array(names: Iterable[str]) -> str:
-    return f"[{', '.join(_quoted(_literal(name)) for name in names)}]"
+    return f"[{', '.join(_quoted(written(name)) for name in names)}]"
 
 
 def _quoted(text: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from paramcli.render.gfm import cell, code, row, shape_cell
-from paramcli.render.text import binary, chunks, remembered
+from paramcli.render.text import binary, chunks, counts_of, remembered
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -42,5 +42,4 @@ def _total(title: str, count: int, nbytes: int, blank: Sequence[str]) -> str:
 
 def _facts(info: TensorInfo) -> str:
     """Lay the cells of shape, dtype, count and bytes."""
-    count, size = f"{info.numel:,}", binary(info.nbytes)
-    return " | ".join([shape_cell(info.shape), info.dtype.name, count, size])
+    return " | ".join([shape_cell(info), info.dtype.name, *counts_of(info)])

@@ -62,12 +62,26 @@ def counted(totals: Totals | DTypeTotal) -> dict[str, object]:
 
 
 def described(info: TensorInfo) -> tuple[str, str, str]:
-    """Write shape and dtype, count and bytes, stride and an unusual layout."""
+    """Write shape and dtype, count and bytes, stride and an unusual layout; null what is open."""
+    if info.open:
+        return _open(info)
     layout = f', "layout": {json.dumps(info.layout)}' if info.layout != "strided" else ""
     return (
         f'"shape": {shape_text(info.shape)}, "dtype": "{info.dtype.name}"',
         f'"count": {info.numel}, "bytes": {info.nbytes}',
         f'"stride": {shape_text(info.stride)}{layout}',
+    )
+
+
+def _open(info: TensorInfo) -> tuple[str, str, str]:
+    sizes: list[int | None] | None = [size if size >= 0 else None for size in info.shape]
+    written = dict(info.facts)["dims"]
+    if "..." in written:
+        sizes = None  # not even how many there are
+    return (
+        f'"shape": {json.dumps(sizes)}, "dtype": "{info.dtype.name}"',
+        '"count": null, "bytes": null',
+        f'"stride": null, "layout": "open", "dims": {json.dumps(written)}',
     )
 
 

@@ -16,7 +16,7 @@ from rich.style import Style
 
 from paramcli.render.footer import footer
 from paramcli.render.page import Page
-from paramcli.render.text import binary, chunks, remembered, safe, shape_text
+from paramcli.render.text import chunks, counts_of, remembered, safe, shape_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -172,4 +172,4 @@ def _cells(texts: Mapping[str, str], screen: Screen, layout: Layout) -> str:
 
 
 def _facts(info: TensorInfo) -> tuple[str, str, str, str]:
-    return shape_text(info.shape), info.dtype.name, f"{info.numel:,}", binary(info.nbytes)
+    return shape_of(info), info.dtype.name, *counts_of(info)

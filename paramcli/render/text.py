@@ -14,10 +14,12 @@ if TYPE_CHECKING:
 __all__ = [
     "binary",
     "chunks",
+    "counts_of",
     "decimal",
     "plural",
     "remembered",
     "safe",
+    "shape_of",
     "shape_text",
     "sizes",
     "spans",
@@ -64,6 +66,20 @@ def _scaled(number: int, base: int, units: Sequence[str]) -> str:
 def shape_text(shape: Iterable[int]) -> str:
     """Write a shape: `[6, 1, 5, 5]`, `[]` for a scalar."""
     return str([*shape])
+
+
+def shape_of(info: TensorInfo) -> str:
+    """Write the shape of a tensor, each size that a lock leaves open as it does: `[vocab, 64]`."""
+    if not info.open:
+        return shape_text(info.shape)
+    written = dict(info.facts)["dims"][1:-1].split(", ")
+    pairs = zip(written, info.shape, strict=True)
+    return f"[{', '.join(name if size < 0 else str(size) for name, size in pairs)}]"
+
+
+def counts_of(info: TensorInfo) -> tuple[str, str]:
+    """Write elements and bytes for people, `?` where they are not known."""
+    return ("?", "?") if info.open else (f"{info.numel:,}", binary(info.nbytes))
 
 
 def plural(count: int, noun: str) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from paramcli.render.footer import footer
 from paramcli.render.page import Page
-from paramcli.render.text import binary, chunks, decimal, safe, shape_text, spans
+from paramcli.render.text import binary, chunks, decimal, safe, shape_of, spans
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Sequence
@@ -43,7 +43,7 @@ class _Module(dict[str, "_Module"]):
         look: Hashable = None
         if self.info is not None:
             nbytes = self.info.nbytes
-            look = self.info.dtype, self.info.shape, nbytes
+            look = self.info.dtype, self.info.shape, nbytes, self.info.open and self.info.facts
             self.tensors, self.count, self.bytes = 1, self.info.numel, nbytes
         for child in self.values():
             child.weigh(known)
@@ -132,9 +132,11 @@ def _label(names: list[str]) -> str:
 def _facts(module: _Module, times: int, whole: int) -> tuple[str, str, str, str, str]:
     """Lay what stands right of a label: type, tensors, count, bytes, and their bar."""
     info, nbytes = module.info, times * module.bytes
-    of = f"{info.dtype.name}{shape_text(info.shape)}" if info else ""
-    count = decimal(times * module.count)
-    return of, f"{times * module.tensors:,}", count, binary(nbytes), _bar(nbytes, whole)
+    of = f"{info.dtype.name}{shape_of(info)}" if info else ""
+    count, size = decimal(times * module.count), binary(nbytes)
+    if info and info.open and not module:
+        count = size = "?"
+    return of, f"{times * module.tensors:,}", count, size, _bar(nbytes, whole)
 
 
 def _bar(nbytes: int, whole: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from paramcli.render.text import chunks, remembered, safe, shape_text
+from paramcli.render.text import chunks, remembered, safe, shape_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +32,7 @@ def tsv(report: ListReport, *, heading: str | None = None) -> Iterator[str]:
 
 
 def described(info: TensorInfo) -> str:
-    """Write the fields of shape, dtype, count and bytes."""
-    shape = shape_text(info.shape).replace(" ", "")
-    return f"{shape}\t{info.dtype.name}\t{info.numel}\t{info.nbytes}"
+    """Write the fields of shape, dtype, count and bytes, the last two empty if not known."""
+    shape = shape_of(info).replace(" ", "")
+    counts = "\t" if info.open else f"{info.numel}\t{info.nbytes}"
+    return f"{shape}\t{info.dtype.name}\t{counts}"

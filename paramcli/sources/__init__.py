@@ -31,6 +31,7 @@ _SOURCES = {
     "safetensors": "paramcli.sources.safetensors:open_safetensors",
     "dcp": "paramcli.sources.dcp:open_dcp",
     "index": "paramcli.sources:_open_index",
+    "lock": "paramcli.sources.lock:open_lock",
     "foreign": "paramcli.sources.foreign:refuse",
 }
 _LEGACY_TEXT = b"L119547037146038801333356L\n."
@@ -140,7 +141,17 @@ def sniff(file: File) -> str:
         kind = "legacy"
     elif head.lstrip()[:1] == b"{":
         kind = "index"
+    elif _is_lock(file.head(1 << 16)):
+        kind = "lock"
     return kind
+
+
+def _is_lock(head: bytes) -> bool:
+    """Whether a line is the header of one of its tables."""
+    import re
+
+    table = rb"(?m)^(?:\xef\xbb\xbf)?[ \t]*\[[ \t]*(?:tensors|dims|rules)[ \t]*\]"
+    return re.search(table, head) is not None
 
 
 def _is_old_tar(head: bytes) -> bool:

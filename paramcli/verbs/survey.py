@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from paramcli.checkpoint import Checkpoint, Group, Pickle, TensorInfo, Tree
+    from paramcli.lock import Lock
 
 __all__ = ["DTypeTotal", "ListReport", "Order", "Totals", "survey"]
 
@@ -55,6 +56,7 @@ class ListReport(NamedTuple):
     trees: tuple[Tree, ...]
     pickle: Pickle | None
     problems: tuple[str, ...]
+    lock: Lock | None = None
 
 
 def survey(
@@ -72,7 +74,7 @@ def survey(
     by_view = Counter((info.dtype, info.shape) for info in listed if not info.parts)
     by_dtype: dict[str, list[int]] = {}
     for (dtype, shape), tensors in by_view.items():
-        count = math.prod(shape)
+        count = 0 if -1 in shape else math.prod(shape)
         _add(by_dtype, dtype.name, tensors, tensors * count, tensors * dtype.nbytes(count))
     for info in listed:
         if info.parts:
@@ -97,6 +99,7 @@ def survey(
         trees=checkpoint.trees,
         pickle=checkpoint.pickle,
         problems=checkpoint.problems,
+        lock=checkpoint.lock,
     )
 
 

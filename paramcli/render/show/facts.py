@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from paramcli.render.numbers import finite, short, sparkline
 from paramcli.render.page import GAP
 from paramcli.render.sections import Fact, Section, room_of
-from paramcli.render.text import binary, plural, safe, shape_text, summary
+from paramcli.render.text import binary, counts_of, plural, safe, shape_of, shape_text, summary
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Sequence
@@ -57,11 +57,11 @@ def _described(shown: Shown, module: str | None) -> Iterator[Fact]:
     if module is not None:
         yield Fact.of_file("Module", module)
         yield Fact.of_file("Name", shown.name)
-    yield Fact("Shape", shape_text(info.shape))
+    yield Fact("Shape", shape_of(info))
     yield Fact("Dtype", info.dtype.name)
     yield Fact("Kind", info.kind)
-    yield Fact("Count", f"{info.numel:,}")
-    yield Fact("Bytes", _size(info.nbytes))
+    yield Fact("Count", counts_of(info)[0])
+    yield Fact("Bytes", "?" if info.open else _size(info.nbytes))
     yield from _unusual(info, shown.facts)
     if shown.group:
         yield Fact("Shared", safe(shown.group), "cyan")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from paramcli.render.numbers import finite, short, sparkline
 from paramcli.render.show.facts import DANGER, flags
-from paramcli.render.text import chunks, safe, shape_text, sizes
+from paramcli.render.text import chunks, safe, shape_of, sizes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,7 +27,7 @@ _BARS = 10
 def texts(shown: Shown) -> dict[str, str]:
     """Lay the cells of a tensor by their titles; empty ones say that a number is not known."""
     cells = {
-        "Shape": shape_text(shown.info.shape),
+        "Shape": shape_of(shown.info),
         "Dtype": shown.info.dtype.name,
         "Shared": safe(shown.group or ""),
     }
