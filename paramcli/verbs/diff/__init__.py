@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from paramcli.numeric.workers import available
 from paramcli.select import select
+from paramcli.verbs.diff.contract import broken_rules, broken_ties, unfitting
 from paramcli.verbs.diff.moves import is_transpose
 from paramcli.verbs.diff.pairing import Side, pair
 from paramcli.verbs.diff.report import (
@@ -62,9 +63,8 @@ def diff(
     """
     wanted = options or Options()
     left, right = _side(a, wanted), _side(b, wanted)
-    left_out = (
-        {info.name for side in (a, b) for info in side} - left.named.keys() - right.named.keys()
-    )
+    kept = left.named.keys() | right.named.keys()
+    left_out = {info.name for side in (a, b) for info in side} - kept
     workers = wanted.how.workers or available()
     found = pair(left, right, wanted.renames, values=not wanted.shapes, workers=workers)
     pairs: Matched = [
@@ -109,7 +109,38 @@ def diff(
         lines={},
         lock=None,
     )  # fmt: skip
+    if (a.lock is None) != (b.lock is None):
+        report = _held(report, left, right, pairs, wanted)
     return _judged(report, wanted)
+
+
+def _held(
+    report: DiffReport, left: Side, right: Side, pairs: Matched, options: Options
+) -> DiffReport:
+    """Put what a lock says in the place of what its entries alone would say."""
+    swapped = left.checkpoint.lock is None
+    side, other = (right, left) if swapped else (left, right)
+    lock = side.checkpoint.lock
+    assert lock is not None
+    called = {two.name: one.name for _, one, two in pairs}
+    if not swapped:
+        called = {one: two for two, one in called.items()}
+    allowed = lock.rules.extra == "allow"
+    return report._replace(
+        shape=tuple(unfitting(lock, pairs, swapped=swapped)),
+        facts=(),
+        not_compared=len(pairs)
+        + report.not_compared
+        - sum(p[1].shape == p[2].shape for p in pairs),
+        ties=broken_ties(lock, other.groups, called, swapped=swapped),
+        rules=broken_rules(
+            lock, other.checkpoint, tuple(other.named.values()), values=not options.shapes
+        ),
+        lines={line.name: line.number for line in lock.lines},
+        lock=lock.path,
+        only_a=() if allowed and swapped else report.only_a,
+        only_b=() if allowed and not swapped else report.only_b,
+    )
 
 
 def _side(checkpoint: Checkpoint, options: Options) -> Side:

@@ -18,13 +18,15 @@ Shape = tuple[int | None, ...]
 class ShapeChange(NamedTuple):
     """One name with two shapes; a size that a lock leaves open is None.
 
-    `transposed` says that the bytes of either are those of the other's transpose.
+    `transposed` says that the bytes of either are those of the other's transpose, `why` what a
+    lock makes of it in words.
     """
 
     name: str
     a: Shape
     b: Shape
     transposed: bool = False
+    why: str = ""
 
 
 class DTypeChange(NamedTuple):
