@@ -4,12 +4,15 @@ ParamcliError               2   what went wrong, and what to do next
 ├── UsageError              2   the command line asks for something that cannot be
 │   └── PatternError        2   a name pattern is malformed; draws a caret under the place
 ├── SourceError             2   a target cannot be read: missing, damaged, foreign or hostile
+├── OutputError             2   an output cannot be written: no space, no permission
 └── UserCodeError           2   code of the user's own (a model class) failed while it ran
 """
 
 from __future__ import annotations
 
-__all__ = ["ParamcliError", "PatternError", "SourceError", "UsageError", "UserCodeError"]
+__all__ = [
+    "OutputError", "ParamcliError", "PatternError", "SourceError", "UsageError", "UserCodeError",
+]  # fmt: skip
 
 
 class ParamcliError(Exception):
@@ -51,6 +54,14 @@ class SourceError(ParamcliError):
         super().__init__(f"{where}{message}{at}", hint=hint)
         self.path = path
         self.offset = offset
+
+
+class OutputError(ParamcliError):
+    """An output cannot be written; what stood there before still does. `path` names it."""
+
+    def __init__(self, message: str, *, path: str, hint: str | None = None) -> None:
+        super().__init__(f"{path}: {message}", hint=hint)
+        self.path = path
 
 
 class UserCodeError(ParamcliError):
