@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 __all__ = ["ArchiveWriter"]
 
 ALIGNMENT = 64
-WIDE = 0xFFFFFFFF
-"""Sizes and offsets from here on stand in a zip64 field, and this in the usual one."""
-MANY = 0xFFFF
-"""As many entries, or more, are counted in a zip64 record."""
+WIDE, MANY = 0xFFFFFFFF, 0xFFFF
+"""What the usual fields say of sizes and offsets, and of counts, that stand in a zip64 field."""
+WIDE_FROM, MANY_FROM = WIDE, MANY
+"""The least that do."""
 _NEW_YEAR_1980 = 0x21
 # mark, version, flags, method, time, date, checksum, sizes, length of name and of extra fields
 _LOCAL = Struct("<4s5H3I2H").pack
@@ -59,7 +59,7 @@ class ArchiveWriter:
         """Write an entry of `size` bytes. Its checksum is put in when they have gone by."""
         output, path = self._output, f"{self._folder}/{name}".encode()
         start = output.position
-        wide = size >= WIDE
+        wide = size >= WIDE_FROM
         extra = _zip64(size, size) if wide else b""
         before = start + 30 + len(path) + len(extra) + 4
         padding = -before % ALIGNMENT
@@ -86,25 +86,27 @@ class ArchiveWriter:
             output.write(_central(entry))
         end = output.position
         count, size = len(self._entries), end - start
-        if count >= MANY or start >= WIDE or size >= WIDE:
+        wide = count >= MANY_FROM or start >= WIDE_FROM or size >= WIDE_FROM
+        if wide:
             output.write(_END64(b"PK\6\6", 44, 45, 45, 0, 0, count, count, size, start))
             output.write(_LOCATOR64(b"PK\6\7", 0, end, 1))
-        count, size, start = min(count, MANY), min(size, WIDE), min(start, WIDE)
+            count, size, start = MANY, WIDE, WIDE
         output.write(_END(b"PK\5\6", 0, 0, count, count, size, start, 0))
 
 
 def _central(entry: _Entry) -> bytes:
-    wide = entry.size >= WIDE
+    wide = entry.size >= WIDE_FROM
     values: tuple[int, ...] = (entry.size, entry.size) if wide else ()
-    if entry.offset >= WIDE:
-        values += (entry.offset,)
+    offset = entry.offset
+    if offset >= WIDE_FROM:
+        values, offset = (*values, offset), WIDE
     extra = _zip64(*values) if values else b""
     stated = WIDE if wide else entry.size
     version = _version(wide=bool(values))
     return (
         _CENTRAL(
             b"PK\1\2", version, version, 0, 0, 0, _NEW_YEAR_1980, entry.crc, stated, stated,
-            len(entry.name), len(extra), 0, 0, 0, 0, min(entry.offset, WIDE),
+            len(entry.name), len(extra), 0, 0, 0, 0, offset,
         ) + entry.name + extra
     )  # fmt: skip
 

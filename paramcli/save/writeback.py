@@ -1,4 +1,4 @@
-"""Bytes brought to the disk by a thread while later ones are made, so that the last wait is short."""
+"""Bytes brought to the disk by a thread while others are made, so that the last wait is short."""
 
 from __future__ import annotations
 
