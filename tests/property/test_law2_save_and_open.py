@@ -50,12 +50,13 @@ def states(draw: st.DrawFn) -> OrderedDict[str, Tensor]:
     pool = draw(torch_objects.pools(dtypes))
     made: list[Tensor] = []
     for _ in range(draw(st.integers(1, 6))):
-        if made and draw(st.booleans()):
+        if draw(st.booleans()) and made:
             made.append(made[draw(st.integers(0, len(made) - 1))].detach())
         elif draw(st.booleans()):
             storage, dtype = draw(st.sampled_from(pool))
             whole = torch.empty(0, dtype=dtype).set_(storage)
-            made.append(whole if draw(st.booleans()) else whole.reshape(1, -1).T)
+            turned = draw(st.booleans())
+            made.append(whole.reshape(1, -1).T if turned else whole)
         else:
             made.append(draw(torch_objects.views(pool)))
     names = draw(st.lists(NAMES, min_size=len(made), max_size=len(made), unique=True))
