@@ -6,9 +6,11 @@ A save is atomic: until it is whole and on the disk, what stood there before sti
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from paramcli.errors import UsageError
+from paramcli.sources.ties import without_ties
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,9 +35,10 @@ def save(  # noqa: PLR0913 - each a decision of the caller's
     """Write a checkpoint to `path`: safetensors or torch.save's zip, by its extension.
 
     With `shard_size` in bytes, `path` is a directory of safetensors shards, made or empty.
-    `in_place` allows a target that the checkpoint itself is read from. `workers` processes draw
-    what is computed, as many as there are processors by default; the bytes are the same for any
-    number. `progress` is called with the bytes written since it was called last.
+    `in_place` allows a target that the checkpoint itself is read from, if it holds nothing else.
+    `workers` processes draw what is computed, as many as there are processors by default; the
+    bytes are the same for any number. `progress` is called with the bytes written since it was
+    called last. Metadata that maps one name to another is written anew from the ties there are.
 
     Raises UsageError for what the format cannot hold and for targets that may not be replaced,
     both before anything is written; SourceError where the checkpoint's bytes cannot be read; and
@@ -50,8 +53,10 @@ def save(  # noqa: PLR0913 - each a decision of the caller's
         )
     _check_names(checkpoint)
     _check_layouts(checkpoint)
-    if not in_place:
-        _check_not_read(checkpoint, path)
+    if _is_read(checkpoint, path):
+        _check_replaced(checkpoint, path, in_place=in_place)
+    metadata = without_ties(checkpoint, checkpoint.metadata)
+    checkpoint = replace(checkpoint, metadata=metadata)
     if shard_size is not None:
         if extension in _SAFETENSORS + _TORCH or os.path.isfile(path):
             raise UsageError(f"{path} names a file", hint="shards go into a directory: name one")
@@ -95,18 +100,26 @@ def _check_layouts(checkpoint: Checkpoint) -> None:
             )
 
 
-def _check_not_read(checkpoint: Checkpoint, path: str) -> None:
-    """Refuse a target that is one of the files that the checkpoint is read from."""
+def _is_read(checkpoint: Checkpoint, path: str) -> bool:
+    """Whether a target is one of the files that the checkpoint is read from."""
     try:
         target = os.stat(path)
     except OSError:
-        return
+        return False
     storages = {info.storage for info in checkpoint}
     files = {checkpoint.origin, *(storage.file for storage in storages)}
     if checkpoint.draw is None:
         files |= {place.file for place in map(checkpoint.locate, storages) if place}
-    for file in filter(os.path.isfile, files):
-        if os.path.samestat(os.stat(file), target):
-            raise UsageError(
-                f"{path} is what is read", hint="write to another file, or give --in-place"
-            )
+    return any(os.path.samestat(os.stat(file), target) for file in filter(os.path.isfile, files))
+
+
+def _check_replaced(checkpoint: Checkpoint, path: str, *, in_place: bool) -> None:
+    if not in_place:
+        raise UsageError(
+            f"{path} is what is read", hint="write to another file, or give --in-place"
+        )
+    if checkpoint.key is not None or checkpoint.values:
+        raise UsageError(
+            f"{path} holds more than these tensors, and that would be lost",
+            hint="write to another file",
+        )

@@ -64,6 +64,7 @@ class Contents:
             checkpoint = replace(checkpoint, locate=lambda _: None)
         self._checkpoint = checkpoint
         self._file: File | None = None
+        self._buffer = memoryview(bytearray(PIECE))
         self._drawing: Drawing | None = None
         if checkpoint.draw is not None:
             drawn = [item for item in stretches if item.view is None]
@@ -123,9 +124,8 @@ class Contents:
 
     def _read(self, item: Stretch, place: Place) -> Iterator[memoryview]:
         file = self._opened(place)
-        buffer = bytearray(min(item.nbytes, PIECE))
         for done in range(0, item.nbytes, PIECE):
-            piece = memoryview(buffer)[: item.nbytes - done]
+            piece = self._buffer[: item.nbytes - done]
             file.fill(piece, place.offset + item.start + done)
             yield memoryview(_turned(piece, item.width))
 

@@ -17,7 +17,7 @@ from paramcli.save.atomic import Draft
 from paramcli.save.contents import Contents, Stretch, stretch
 from paramcli.save.sharing import ELSEWHERE, Stored, stored_tensors
 from paramcli.sources.safetensors import MAX_HEADER, SAFETENSORS_DTYPES
-from paramcli.sources.ties import VIEWS, restore, views_key
+from paramcli.sources.ties import VIEWS, restore_removed, views_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -131,8 +131,8 @@ def _told(
             else:
                 views[other.name] = other, info
     told = dict(sorted(told.items()))
-    read = restore(tuple(placed), told, "")
-    if views or [info.name for info in read.entries] != list(names) or read.metadata != metadata:
+    read = restore_removed(tuple(placed), told)
+    if views or [info.name for info in read] != list(names):
         try:
             told[VIEWS] = views_key(names, views)
         except ValueError as error:

@@ -45,6 +45,8 @@ def save_sharded(
 
     The directory is made, or empty. Raises UsageError where it holds anything.
     """
+    if not checkpoint.entries:
+        raise UsageError("there are no tensors to put into shards")
     metadata = {key: text for key, text in checkpoint.metadata.items() if key != "total_size"}
     parts = _parted(stored_tensors(checkpoint), shard_size)
     names = [f"model-{n:05d}-of-{len(parts):05d}.safetensors" for n in range(1, len(parts) + 1)]
@@ -111,7 +113,7 @@ def _index(
         views = [view for item in part for view in item.others]
         read_as += sorted(views, key=lambda view: place[view.name])
     read = restore_removed(tuple(read_as), metadata)
-    if [info.name for info in read.entries] != names or read.metadata != metadata:
+    if [info.name for info in read] != names:
         facts[NAMES] = names
     index = {"metadata": facts, "weight_map": weight_map}
     return (json.dumps(index, ensure_ascii=False, indent=2) + "\n").encode()

@@ -14,7 +14,7 @@ from paramcli.errors import SourceError
 from paramcli.sources.ties import restore_removed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from paramcli.checkpoint import TensorInfo
     from paramcli.sources import Request
@@ -80,12 +80,10 @@ def open_index(file: File, request: Request, open_shard: Callable[[str], Checkpo
     entries = tuple(found[name] for name in weight_map if name in found)
     entries += tuple(info for name, info in found.items() if name not in weight_map)
     kinds = {checkpoint.format for checkpoint in shards.values()}
-    metadata: Mapping[str, str] = {
-        key: value for shard in shards.values() for key, value in shard.metadata.items()
-    }
+    metadata = {key: value for shard in shards.values() for key, value in shard.metadata.items()}
     if order is None:
         # A tie that a shard's metadata states may be with a tensor of another shard.
-        entries, metadata = restore_removed(entries, metadata)
+        entries = restore_removed(entries, metadata)
     else:
         last = len(order)
         entries = tuple(sorted(entries, key=lambda info: order.get(info.name, last)))
@@ -103,7 +101,7 @@ def open_index(file: File, request: Request, open_shard: Callable[[str], Checkpo
         origin=request.target,
         format="sharded-safetensors" if kinds <= {"safetensors"} else "sharded-torch",
         entries=entries,
-        metadata={**metadata, **({"total_size": stated} if stated else {})},
+        metadata=metadata | ({"total_size": stated} if stated else {}),
         notes=tuple(note for checkpoint in shards.values() for note in checkpoint.notes),
         pickle=next((shard.pickle for shard in shards.values() if shard.pickle), None),
         problems=tuple(_problems(weight_map, where, entries, directory, shards)),

@@ -17,9 +17,9 @@ from paramcli.checkpoint import DTYPES, TensorInfo
 from paramcli.errors import SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["VIEWS", "Restored", "restore", "restore_removed", "views_key"]
+__all__ = ["VIEWS", "Restored", "restore", "restore_removed", "views_key", "without_ties"]
 
 VIEWS = "paramcli.views"
 _VERSION = 1
@@ -29,7 +29,7 @@ _FIELDS = {"of", "dtype", "shape", "stride", "offset", "marks"}
 
 
 class Restored(NamedTuple):
-    """All names of a file, and what its metadata says beside them."""
+    """All names of a file, and its metadata."""
 
     entries: tuple[TensorInfo, ...]
     metadata: Mapping[str, str]
@@ -40,10 +40,13 @@ class _DamagedError(Exception):
 
 
 def restore(entries: tuple[TensorInfo, ...], metadata: Mapping[str, str], path: str) -> Restored:
-    """Add the names that are views of stored ones. Raises SourceError for a key that is damaged."""
+    """Add the names that are views of stored ones, and take our own key out of the metadata.
+
+    Raises SourceError for a key that is damaged.
+    """
     text = metadata.get(VIEWS)
     if text is None:
-        return restore_removed(entries, metadata)
+        return Restored(restore_removed(entries, metadata), metadata)
     rest = {key: value for key, value in metadata.items() if key != VIEWS}
     try:
         return _restore_told(entries, rest, _parsed(text))
@@ -51,25 +54,26 @@ def restore(entries: tuple[TensorInfo, ...], metadata: Mapping[str, str], path: 
         raise SourceError(f"the metadata {VIEWS!r} {damage}", path=path) from None
 
 
-def restore_removed(entries: tuple[TensorInfo, ...], metadata: Mapping[str, str]) -> Restored:
-    """Add the names that the metadata maps to a stored one, and take them out of the metadata."""
+def restore_removed(
+    entries: tuple[TensorInfo, ...], metadata: Mapping[str, str]
+) -> tuple[TensorInfo, ...]:
+    """Add the names that the metadata maps to a stored one."""
     kept = set(metadata.values())
     views = {info.name: info for info in entries if info.name in kept} if kept else {}
     if not views:
-        return Restored(entries, metadata)
-    names = {info.name: info for info in entries if info.name in metadata}
-    added = [
+        return entries
+    names = {info.name for info in entries}
+    return entries + tuple(
         views[to]._replace(name=name)
         for name, to in metadata.items()
         if to in views and name not in names
-    ]
-    tied = {info.name for info in added} | {
-        name for name, info in names.items()
-        if metadata[name] in views and metadata[name] != name
-        and views[metadata[name]].view == info.view and info.storage.nbytes
-    }  # fmt: skip
-    rest = {key: value for key, value in metadata.items() if key not in tied}
-    return Restored((*entries, *added), rest)
+    )
+
+
+def without_ties(entries: Iterable[TensorInfo], metadata: Mapping[str, str]) -> dict[str, str]:
+    """Return the metadata without what maps one tensor's name to another's."""
+    names = {info.name for info in entries}
+    return {key: text for key, text in metadata.items() if not (key in names and text in names)}
 
 
 def views_key(names: Sequence[str], views: Mapping[str, tuple[TensorInfo, TensorInfo]]) -> str:
@@ -126,7 +130,7 @@ def _restore_told(
         elif name in views:
             found.append(_view(name, views[name], stored))
         else:
-            kept = stored.get(metadata.pop(name, ""))
+            kept = stored.get(metadata.get(name, ""))
             if kept is None:
                 raise _DamagedError(f"names {name!r}, which is neither stored nor tied")
             found.append(kept._replace(name=name))

@@ -9,10 +9,12 @@ import stat
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import torch
 
 import paramcli
 from paramcli.checkpoint import DTYPES, Checkpoint, Storage, TensorInfo
@@ -61,6 +63,22 @@ def test_what_is_computed_fails(target: Path, workers: int, fail_at: int) -> Non
     with pytest.raises(ZeroDivisionError):
         save(made(fail_at=fail_at), target, workers=workers)
     assert target.read_bytes() == OLD
+
+
+def test_workers_that_die(target: Path) -> None:
+    """What they would have drawn is drawn all the same."""
+    save(made(), target, workers=1)
+    expected, own = target.read_bytes(), os.getpid()
+    whole = made()
+
+    def draw(storage: Storage, offset: int, view: memoryview) -> None:
+        if os.getpid() != own and storage.key == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        assert whole.draw is not None
+        whole.draw(storage, offset, view)
+
+    save(replace(whole, draw=draw), target, workers=2)
+    assert target.read_bytes() == expected
 
 
 @pytest.mark.parametrize("exception", [KeyboardInterrupt, SystemExit])
@@ -294,6 +312,17 @@ def test_the_file_that_is_read(target: Path, name: str) -> None:
     assert target.read_bytes() == before
 
 
+def test_what_would_be_lost(tmp_path: Path) -> None:
+    """A file that holds an epoch too is not replaced by its tensors alone."""
+    for name, more in (("a", {"epoch": 3}), ("b", {"optimizer": {"m": torch.zeros(2)}})):
+        target = tmp_path / f"{name}.pt"
+        torch.save({"state_dict": {"w": torch.zeros(2)}, **more}, target)
+        before = target.read_bytes()
+        with pytest.raises(UsageError, match="holds more"):
+            save(paramcli.open(target), target, in_place=True)
+        assert target.read_bytes() == before
+
+
 def test_no_regular_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo.pt")
     (tmp_path / "folder.pt").mkdir()
@@ -347,13 +376,13 @@ def test_shards_appear_together(
     renamed: list[str] = []
     real = os.replace
 
-    def replace(source: str, to: str) -> None:
+    def rename(source: str, to: str) -> None:
         if len(renamed) == at:
             raise KeyboardInterrupt
         renamed.append(os.path.basename(to))
         real(source, to)
 
-    monkeypatch.setattr(os, "replace", replace)
+    monkeypatch.setattr(os, "replace", rename)
     if at < 3:
         with pytest.raises(KeyboardInterrupt):
             save(made(), folder, shard_size=2 * MIB)
@@ -398,6 +427,8 @@ def test_shards_go_into_an_empty_directory_only(tmp_path: Path) -> None:
     assert names(tmp_path) == ["notes.txt"]
     with pytest.raises(UsageError, match="names a file"):
         save(made(), tmp_path / "model.safetensors", shard_size=MIB)
+    with pytest.raises(UsageError, match="no tensors"):
+        save(made(tensors=0), tmp_path / "out", shard_size=1)
     with pytest.raises(UsageError, match="shards of 0 bytes"):
         save(made(), tmp_path / "out", shard_size=0)
 
