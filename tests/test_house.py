@@ -22,6 +22,7 @@ LAYERS = [
     "paramcli.select",
     "paramcli.sources",
     "paramcli.numeric",
+    "paramcli.schemes",
     "paramcli.verbs",
     "paramcli.render",
     "paramcli.project",
