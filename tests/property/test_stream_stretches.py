@@ -32,10 +32,7 @@ def test_any_split_gives_the_same_bytes(
     cuts = data.draw(st.lists(st.integers(0, count), max_size=5))
     whole = filled(draw, dtype, start, count)
     edges = [0, *sorted(cuts), count]
-    parts = [
-        raw(filled(draw, dtype, start + begin, end - begin))
-        for begin, end in pairwise(edges)
-    ]
+    parts = [raw(filled(draw, dtype, start + begin, end - begin)) for begin, end in pairwise(edges)]
     assert b"".join(parts) == raw(whole)
 
 

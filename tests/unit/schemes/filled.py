@@ -29,7 +29,12 @@ DRAWS: list[Draw] = [
     TruncatedNormal(low=-9.0, high=-8.0),
     TruncatedNormal(low=-float("inf"), high=1.0),
 ]
-_MEMORY = {"float64": np.float64, "float32": np.float32, "bfloat16": np.uint16, "float16": np.uint16}
+_MEMORY = {
+    "float64": np.float64,
+    "float32": np.float32,
+    "bfloat16": np.uint16,
+    "float16": np.uint16,
+}
 _FILLER = Filler()
 _TWIN = Filler(TorchArrays())
 

@@ -12,6 +12,7 @@ from paramcli.errors import UsageError
 from paramcli.schemes.arrays import NumpyArrays, TorchArrays
 from paramcli.schemes.draws import DTYPES, Draw, Filler, Normal, TruncatedNormal, Uniform
 from paramcli.schemes.gaussian import below
+from paramcli.schemes.steps import HALF
 from paramcli.schemes.stream import Words
 from tests.unit.schemes.filled import DRAWS, KEY, filled, numbers, raw
 
@@ -93,6 +94,18 @@ def test_normals_turn_with_their_mean_and_std() -> None:
 def test_what_cannot_be_drawn(draw: Draw, dtype: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         Filler().fill(draw, dtype, KEY, 0, np.empty(1, np.float32))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+@pytest.mark.parametrize("draw", [Uniform(), Normal(), TruncatedNormal()], ids=str)
+def test_more_blocks_at_once_give_the_same_bytes(draw: Draw, dtype: str) -> None:
+    """As on a GPU."""
+    arrays = TorchArrays()
+    arrays.blocks = 3
+    start, count = 7, 9 * 2 * HALF + 5
+    out = torch.empty(count, dtype=getattr(torch, dtype))
+    Filler(arrays).fill(draw, dtype, KEY, start, out)
+    assert raw(out) == raw(filled(draw, dtype, start, count))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

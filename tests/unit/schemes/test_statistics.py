@@ -88,7 +88,7 @@ def test_moments_of_the_normal(dtype: str, seed: int) -> None:
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_tails_of_the_normal(dtype: str) -> None:
     count, seeds = 1 << 21, 4
-    beyond = {limit: 0 for limit in (2.0, 3.0, 4.0, 4.5, 5.0)}
+    beyond = dict.fromkeys((2.0, 3.0, 4.0, 4.5, 5.0), 0)
     for seed in range(seeds):
         z = abs(numbers(Normal(), dtype, 0, count, key(seed, "tails")))
         for limit in beyond:
