@@ -27,6 +27,7 @@ LAYERS = [
     "paramcli.content",
     "paramcli.numeric",
     "paramcli.save",
+    "paramcli.schemes",
     "paramcli.verbs",
     "paramcli.api",
     "paramcli.render",
