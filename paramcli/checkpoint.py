@@ -11,6 +11,8 @@ from paramcli.errors import SourceError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from paramcli.owners import Owner
+
 __all__ = [
     "DTYPES", "Checkpoint", "DType", "Group", "Pickle", "Place", "Storage", "TensorInfo", "Tree",
     "share",
@@ -226,6 +228,7 @@ class Checkpoint:
     notes: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     byteorder: Literal["little", "big"] = "little"
+    modules: Mapping[str, Owner] = field(default_factory=dict, compare=False, repr=False)
     locate: Callable[[Storage], Place | None] = field(default=_nowhere, compare=False, repr=False)
     unpack: Callable[[Storage], bytes] = field(default=_no_bytes, compare=False, repr=False)
     draw: Callable[[Storage, int, memoryview], None] | None = field(

@@ -18,10 +18,12 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = [
     "paramcli.errors",
+    "paramcli.owners",
     "paramcli.checkpoint",
     "paramcli.select",
     "paramcli.sources",
     "paramcli.numeric",
+    "paramcli.schemes",
     "paramcli.verbs",
     "paramcli.render",
     "paramcli.project",
