@@ -90,7 +90,6 @@ class NumpyArrays:
     divide = np.divide
     mask = np.bitwise_and
     xor = np.bitwise_xor
-    minimum = np.minimum
     square_root = np.sqrt
 
     def empty(self, dtype: str, count: int) -> Array:
@@ -120,6 +119,10 @@ class NumpyArrays:
     def convert(self, numbers: Array, out: Array) -> None:
         """Convert to the type of `out`, to the nearest, ties to even."""
         out[...] = numbers
+
+    def minimum(self, one: Array, other: Array, out: Array) -> None:
+        """Take the smaller of each two."""
+        np.minimum(one, other, out=out)
 
     def below(self, numbers: Array, limit: float) -> Array | None:
         """Where in a flat array numbers are below a limit; None if nowhere."""
@@ -198,8 +201,10 @@ class TorchArrays:
         """Bring numbers outside an interval to its ends, in place."""
         numbers.clamp_(low, high)
 
-    def store(self, numbers: Array, _dtype: str, out: Array, _spare: object) -> None:
-        """Round numbers to a narrower type, as torch itself does."""
+    def store(self, numbers: Array, dtype: str, out: Array, _spare: object) -> None:
+        """Round numbers to a narrower type by torch's casts, which agree, in old versions too."""
+        if dtype == "float8_e4m3fn":
+            numbers.clamp_(-448, 448)
         out.copy_(numbers)
 
 

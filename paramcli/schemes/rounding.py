@@ -6,7 +6,9 @@ NumPy has only float16 among them, and casts to it slowly; the codes come out as
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from fractions import Fraction
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -38,12 +40,16 @@ class _Narrow(NamedTuple):
 NARROW = {
     "bfloat16": _Narrow(16, 7, 127, 0x7F7F, 0x7F80, 0x7FC0),
     "float16": _Narrow(16, 10, 15, 0x7BFF, 0x7C00, 0x7E00),
-    "float8_e4m3fn": _Narrow(8, 3, 7, 0x7E, 0x7F, 0x7F),
+    "float8_e4m3fn": _Narrow(8, 3, 7, 0x7E, 0x7E, 0x7F),
     "float8_e4m3fnuz": _Narrow(8, 3, 8, 0x7F, 0x80, 0x80, signless=True),
     "float8_e5m2": _Narrow(8, 2, 15, 0x7B, 0x7C, 0x7F),
     "float8_e5m2fnuz": _Narrow(8, 2, 16, 0x7F, 0x80, 0x80, signless=True),
 }
-"""Types that are rounded to from float32. Overflow gives infinity, or NaN where there is none."""
+"""Types that are rounded to from float32.
+
+What is too large becomes infinity or, where there is none, NaN; but of float8_e4m3fn the largest
+number, as torch has it since it saturates there.
+"""
 
 _INFINITE = 0x7F800000
 _MAGNITUDE = 0x7FFFFFFF
@@ -60,15 +66,18 @@ def store(
     dropped = 23 - form.mantissa
     bits = numbers.view(np.int32)
     sizes, codes = (array.view(np.int32) for array in spare)
-    np.bitwise_and(bits, np.int32(_MAGNITUDE), sizes)
-    np.right_shift(sizes, dropped, codes)
+    np.right_shift(bits, dropped, codes)
     np.bitwise_and(codes, 1, codes)
-    np.add(codes, sizes, codes)
     np.add(codes, (1 << (dropped - 1)) - 1, codes)
+    if form.bias == 127 and not np.isnan(numbers.max()):  # bfloat16 is the upper half of float32
+        np.add(codes, bits, codes)
+        out[...] = codes.view(np.uint16)[1::2]
+        return
+    np.bitwise_and(bits, _MAGNITUDE, sizes)
+    np.add(codes, sizes, codes)
     np.right_shift(codes, dropped, codes)
-    if form.bias != 127:
-        np.subtract(codes, (127 - form.bias) << form.mantissa, codes)
-        _round_subnormal(sizes, codes, form)
+    np.subtract(codes, (127 - form.bias) << form.mantissa, codes)
+    _round_subnormal(sizes, codes, form)
     if sizes.max() > _INFINITE or codes.max() > form.largest:
         codes[codes > form.largest] = form.beyond
         codes[sizes > _INFINITE] = form.nan
@@ -85,8 +94,9 @@ def _round_subnormal(sizes: NDArray[np.int32], codes: NDArray[np.int32], form: _
 
     Added to a power of two whose last bit is worth as much as theirs, they are rounded to it.
     """
-    places = np.flatnonzero(sizes < (128 - form.bias) << 23)
-    if len(places):
+    least = (128 - form.bias) << 23
+    if form.bias < 127 and sizes.min() < least:
+        places = np.flatnonzero(sizes < least)
         unit = np.float32(2.0 ** (24 - form.bias - form.mantissa))
         rounded = sizes.ravel()[places].view(np.float32) + unit
         codes.ravel()[places] = rounded.view(np.int32) - unit.view(np.int32)
@@ -105,14 +115,23 @@ def inside(
     return least, most
 
 
+@cache
+def _finite(dtype: str) -> list[float]:
+    """Every finite number of a narrow type, in order."""
+    found: list[float] = np.unique(values(dtype)[np.isfinite(values(dtype))]).tolist()
+    return found
+
+
 def _down(dtype: str, limit: Fraction | float, *, proper: bool) -> float:
     """Return the greatest number of a type up to a limit, or `proper`ly below it."""
     if limit in (math.inf, -math.inf):
         return float(limit)
     if dtype in CODED:
-        every = np.unique(values(dtype)[np.isfinite(values(dtype))])
-        fits = [x for x in every.tolist() if (x < limit if proper else x <= limit)]
-        return float(fits[-1]) if fits else -math.inf
+        every = _finite(dtype)
+        place = bisect_right(every, float(limit))
+        while place and (every[place - 1] > limit or (proper and every[place - 1] == limit)):
+            place -= 1
+        return every[place - 1] if place else -math.inf
     kind = np.dtype(dtype).type
     with np.errstate(over="ignore"):
         found = kind(float(limit))

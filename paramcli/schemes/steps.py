@@ -1,4 +1,4 @@
-"""From random bits to numbers: the steps, written once, that NumPy or torch takes bit for bit alike.
+"""From random bits to numbers: steps written once, which NumPy or torch takes bit for bit alike.
 
 Element `i` takes integer `i` of its stream, 32 bits, or 64 for float64. Normals are made by the
 formula of Box and Muller (1958), two at a time, from the integers of an element and of its partner
