@@ -21,6 +21,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = [
     "paramcli.errors",
     "paramcli.lock",
+    "paramcli.owners",
     "paramcli.checkpoint",
     "paramcli.select",
     "paramcli.sources",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from paramcli.checkpoint import Checkpoint
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from paramcli.sources import Request
 
-__all__ = ["looks_like_module", "open_module"]
+__all__ = ["looks_like_module", "open_buffers", "open_module"]
 
 _SEEDED = "built on the CPU, its constructor drawing from seed 0"
 _ON_THE_CPU = "built on the CPU: its constructor does not run on the meta device"
@@ -49,9 +50,44 @@ def open_module(request: Request) -> Checkpoint:
 
     with user_code.visit(place):
         module, built = _build(request, user_code.load(place))
-        entries, notes, unpack = survey(module, values=request.values)
+        entries, notes, unpack, owners = survey(module, values=request.values)
     return Checkpoint(
-        origin=target, format="module", entries=entries, notes=built + notes, unpack=unpack
+        origin=target,
+        format="module",
+        entries=entries,
+        notes=built + notes,
+        unpack=unpack,
+        modules=owners,
+    )
+
+
+def open_buffers(request: Request) -> Checkpoint:
+    """Open the persistent buffers of a model class, with the values its constructor gives them.
+
+    The model is built on the CPU, but its parameters are not drawn and their pages not touched.
+    Where a buffer depends on random numbers all are drawn, from seed 0, and a note says so.
+    """
+    from paramcli.sources.module_buffers import buffers_of, buffers_undrawn
+
+    target, notes = request.target, tuple[str, ...]()
+    place = user_code.locate(target)
+    with user_code.visit(place):
+        found = user_code.load(place)
+        buffers = None
+        if inspect.isclass(found) or inspect.isroutine(found):
+            # An error here may come of numbers that were not drawn; its own will be raised below.
+            with contextlib.suppress(Exception, SystemExit):
+                buffers = buffers_undrawn(lambda: _made(target, found, request.arguments))
+        if buffers is None:
+            module, notes = _build(replace(request, values=True), found)
+            buffers = buffers_of(module)
+    return Checkpoint(
+        origin=target,
+        format="module",
+        entries=buffers.entries,
+        notes=notes,
+        unpack=buffers.unpack,
+        modules=buffers.owners,
     )
 
 
