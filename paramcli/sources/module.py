@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
     from paramcli.sources import Request
 
-__all__ = ["looks_like_module", "open_buffers", "open_module"]
+__all__ = ["looks_like_module", "open_buffers", "open_built", "open_module"]
 
-_SEEDED = "built on the CPU, its constructor drawing from seed 0"
+_SEEDED = "built on the CPU, its constructor drawing from seed {}"
+_LOW = (1 << 64) - 1  # all that torch takes of a seed; its CPU generator uses half of that
 _ON_THE_CPU = "built on the CPU: its constructor does not run on the meta device"
 
 
@@ -38,6 +39,13 @@ def open_module(request: Request) -> Checkpoint:
     Raises UserCodeError where that code fails, SourceError where it is not there or makes no
     module, and UsageError where the arguments do not fit.
     """
+    return open_built(request)
+
+
+def open_built(
+    request: Request, then: Callable[[nn.Module], tuple[str, ...]] | None = None
+) -> Checkpoint:
+    """Open a model class, after `then` has had its way with the module and told notes of it."""
     target = request.target
     place = user_code.locate(target)
     try:
@@ -50,6 +58,8 @@ def open_module(request: Request) -> Checkpoint:
 
     with user_code.visit(place):
         module, built = _build(request, user_code.load(place))
+        if then is not None:
+            built += then(module)
         entries, notes, unpack, owners = survey(module, values=request.values)
     return Checkpoint(
         origin=target,
@@ -108,9 +118,9 @@ def _build(request: Request, found: object) -> tuple[nn.Module, tuple[str, ...]]
         raise _no_module(target, "is", found)
     _check(target, found, arguments)
     if request.values:
-        torch.manual_seed(0)
+        torch.manual_seed(request.seed & _LOW)
         with user_code.blame(f"{target}: building it"):
-            return _made(target, found, arguments), (_SEEDED,)
+            return _made(target, found, arguments), (_SEEDED.format(request.seed),)
     # An error here may be the meta device's doing; the user's own will be raised again below.
     with contextlib.suppress(Exception, SystemExit), torch.device("meta"), _nothing_drawn():
         return _made(target, found, arguments), ()
