@@ -5,13 +5,15 @@ ParamcliError               2   what went wrong, and what to do next
 │   └── PatternError        2   a name pattern is malformed; draws a caret under the place
 ├── SourceError             2   a target cannot be read: missing, damaged, foreign or hostile
 │   └── LockError           2   a lock is malformed; draws a caret under the place
+├── OutputError             2   an output cannot be written: no space, no permission
 └── UserCodeError           2   code of the user's own (a model class) failed while it ran
 """
 
 from __future__ import annotations
 
 __all__ = [
-    "LockError", "ParamcliError", "PatternError", "SourceError", "UsageError", "UserCodeError",
+    "LockError", "OutputError", "ParamcliError", "PatternError", "SourceError", "UsageError",
+    "UserCodeError",
 ]  # fmt: skip
 
 _BEFORE, _AROUND = 50, 76  # characters of a line that are shown
@@ -74,6 +76,14 @@ class LockError(SourceError):
         self.path = path
         self.line = line
         self.column = column
+
+
+class OutputError(ParamcliError):
+    """An output cannot be written; what stood there before still does. `path` names it."""
+
+    def __init__(self, message: str, *, path: str, hint: str | None = None) -> None:
+        super().__init__(f"{path}: {message}", hint=hint)
+        self.path = path
 
 
 class UserCodeError(ParamcliError):

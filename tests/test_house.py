@@ -26,6 +26,7 @@ LAYERS = [
     "paramcli.sources",
     "paramcli.content",
     "paramcli.numeric",
+    "paramcli.save",
     "paramcli.verbs",
     "paramcli.api",
     "paramcli.render",

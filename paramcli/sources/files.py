@@ -50,6 +50,10 @@ class File:
     ) -> None:
         os.close(self._descriptor)
 
+    def fileno(self) -> int:
+        """Return the descriptor, for the kernel to copy from. A stretch shares that of its file."""
+        return self._descriptor
+
     def reopened(self) -> File:
         """Return the same stretch open anew, for reading after this one is closed."""
         file = File(self.disk_path)

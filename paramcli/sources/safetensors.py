@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from paramcli.checkpoint import DTYPES, Checkpoint, DType, Place, Storage, TensorInfo
 from paramcli.errors import SourceError
+from paramcli.sources.ties import restore
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,6 +74,7 @@ def _pairs(pairs: list[tuple[str, object]]) -> _Pairs:
 def open_safetensors(file: File, request: Request) -> Checkpoint:
     """Open one file. Names that the metadata says were dropped for a tie are listed as tied."""
     header = read_header(file)
+    entries, metadata = restore(header.entries, header.metadata, file.path)
 
     def locate(storage: Storage) -> Place:
         return Place(storage.file, header.data_start + int(storage.key))
@@ -80,25 +82,9 @@ def open_safetensors(file: File, request: Request) -> Checkpoint:
     return Checkpoint(
         origin=request.target,
         format="safetensors",
-        entries=with_removed_names(header.entries, header.metadata),
-        metadata=header.metadata,
+        entries=entries,
+        metadata=metadata,
         locate=locate,
-    )
-
-
-def with_removed_names(
-    entries: tuple[TensorInfo, ...], metadata: Mapping[str, str]
-) -> tuple[TensorInfo, ...]:
-    """Add the names that `safetensors.torch.save_model` dropped: metadata `{removed: kept}`."""
-    kept = set(metadata.values())
-    views = {info.name: info for info in entries if info.name in kept} if kept else {}
-    if not views:
-        return entries
-    names = {info.name for info in entries}
-    return entries + tuple(
-        views[to]._replace(name=name)
-        for name, to in metadata.items()
-        if to in views and name not in names
     )
 
 

@@ -11,17 +11,21 @@ from typing import TYPE_CHECKING
 
 from paramcli.checkpoint import Checkpoint, Pickle, Place, Storage
 from paramcli.errors import SourceError
+from paramcli.sources.ties import restore_removed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from paramcli.checkpoint import TensorInfo
     from paramcli.sources import Request
     from paramcli.sources.files import File
 
-__all__ = ["SUFFIXES", "main_file", "open_index"]
+__all__ = ["NAMES", "SUFFIXES", "main_file", "open_index"]
 
 MAX_INDEX = 256 << 20
+NAMES = "paramcli.names"
+"""Where an index keeps every name in order, those without bytes of their own included. It stands in
+its metadata where `weight_map` and the ties of the shards would give another order."""
 _SHOWN = 3
 
 _WEIGHTS = (
@@ -61,7 +65,7 @@ def main_file(directory: str) -> str:
 
 def open_index(file: File, request: Request, open_shard: Callable[[str], Checkpoint]) -> Checkpoint:
     """Open the shards that an index names, and hold the index against what they hold."""
-    weight_map, stated = _index(file)
+    weight_map, stated, order = _index(file)
     directory = os.path.dirname(file.path) or os.curdir
     shards: dict[str, Checkpoint] = {}
     for name in dict.fromkeys(weight_map.values()):
@@ -73,10 +77,16 @@ def open_index(file: File, request: Request, open_shard: Callable[[str], Checkpo
             where.setdefault(info.name, []).append(shard)
             if weight_map.get(info.name) == shard or info.name not in found:
                 found[info.name] = info
-    entries = [found[name] for name in weight_map if name in found]
-    entries += [info for name, info in found.items() if name not in weight_map]
+    entries = tuple(found[name] for name in weight_map if name in found)
+    entries += tuple(info for name, info in found.items() if name not in weight_map)
     kinds = {checkpoint.format for checkpoint in shards.values()}
     metadata = {key: value for shard in shards.values() for key, value in shard.metadata.items()}
+    if order is None:
+        # A tie that a shard's metadata states may be with a tensor of another shard.
+        entries = restore_removed(entries, metadata)
+    else:
+        last = len(order)
+        entries = tuple(sorted(entries, key=lambda info: order.get(info.name, last)))
     by_file = {
         info.storage.file: checkpoint for checkpoint in shards.values() for info in checkpoint
     }
@@ -90,11 +100,11 @@ def open_index(file: File, request: Request, open_shard: Callable[[str], Checkpo
     return Checkpoint(
         origin=request.target,
         format="sharded-safetensors" if kinds <= {"safetensors"} else "sharded-torch",
-        entries=tuple(entries),
+        entries=entries,
         metadata=metadata | ({"total_size": stated} if stated else {}),
         notes=tuple(dict.fromkeys(note for shard in shards.values() for note in shard.notes)),
         pickle=_joined([shard.pickle for shard in shards.values() if shard.pickle]),
-        problems=tuple(_problems(weight_map, where, directory, shards)),
+        problems=tuple(_problems(weight_map, where, entries, directory, shards)),
         locate=locate,
         unpack=unpack,
     )
@@ -120,8 +130,8 @@ def _open(path: str, index: str, open_shard: Callable[[str], Checkpoint]) -> Che
     return open_shard(path)
 
 
-def _index(file: File) -> tuple[dict[str, str], str | None]:
-    """Read an index: shard file by tensor name, and the total size that it states."""
+def _index(file: File) -> tuple[dict[str, str], str | None, dict[str, int] | None]:
+    """Read an index: shard file by tensor name, the total size that it states, and the order."""
     if file.size > MAX_INDEX:
         raise SourceError(f"an index of {file.size:,} bytes", path=file.path)
     try:
@@ -147,7 +157,16 @@ def _index(file: File) -> tuple[dict[str, str], str | None]:
             )
     metadata = index.get("metadata")
     stated = metadata.get("total_size") if isinstance(metadata, dict) else None
-    return weight_map, str(stated) if type(stated) in (int, float) else None
+    order = metadata.get(NAMES) if isinstance(metadata, dict) else None
+    if order is not None and (
+        type(order) is not list or not all(type(name) is str for name in order)
+    ):
+        raise SourceError(f"the index's {NAMES!r} is no list of names", path=file.path)
+    return (
+        weight_map,
+        str(stated) if type(stated) in (int, float) else None,
+        None if order is None else {name: place for place, name in enumerate(order)},
+    )
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -160,18 +179,22 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
 def _problems(
     weight_map: dict[str, str],
     where: dict[str, list[str]],
+    entries: Sequence[TensorInfo],
     directory: str,
     shards: dict[str, Checkpoint],
 ) -> list[str]:
     """How the index and its shards disagree, a line for each kind of disagreement."""
-    missing = [name for name in weight_map if name not in where]
+    found = {info.name: info for info in entries}
+    missing = [name for name in weight_map if name not in found]
     misplaced = [
         name for name, shard in weight_map.items() if name in where and shard not in where[name]
     ]
     twice = [name for name, places in where.items() if len(places) > 1]
-    # A name that was dropped for a tie is in a shard's metadata, and the index leaves it out.
-    tied = {name for shard in shards.values() for name in shard.metadata}
-    unlisted = [name for name in where if name not in weight_map and name not in tied]
+    # A name that was dropped for a tie has its bytes under another, and the index leaves it out.
+    stored = {found[name].storage for name in weight_map if name in found}
+    unlisted = [
+        name for name in where if name not in weight_map and found[name].storage not in stored
+    ]
     unused = [
         name for name in sorted(os.listdir(directory))
         if name not in shards and "-of-" in name and name.endswith((".safetensors", ".bin"))

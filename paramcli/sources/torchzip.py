@@ -20,14 +20,18 @@ from paramcli.sources.pickles.storages import StorageTable
 from paramcli.sources.pickles.trees import from_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from paramcli.checkpoint import Storage
     from paramcli.sources import Request
     from paramcli.sources.files import File
 
-__all__ = ["TorchArchive", "open_zip"]
+__all__ = ["METADATA", "TorchArchive", "metadata_text", "open_zip"]
 
+METADATA = "paramcli.json"
+"""An entry of our own, which torch passes over: `{"version": 1, "metadata": {text: text}}`."""
+_METADATA_VERSION = 1
+_MAX_METADATA = 100_000_000
 _MAX_VERSION = 10
 _size: Callable[[Any], int] = attrgetter("size")
 
@@ -123,6 +127,30 @@ class TorchArchive:
         file = self.archive.file
         return Place(file.disk_path, file.start + entry.offset)
 
+    def metadata(self) -> dict[str, str]:
+        """Return the metadata that this program wrote, none where another one wrote the file."""
+        name = f"{self.folder}/{METADATA}"
+        entry = self.archive.entries.get(name)
+        if entry is None:
+            return {}
+        import json
+
+        if entry.size > _MAX_METADATA:
+            raise SourceError(f"{METADATA} of {entry.size:,} bytes", path=self.path)
+        try:
+            told = json.loads(self.archive.read(name).decode())
+        except (ValueError, RecursionError) as error:
+            raise SourceError(f"{METADATA} cannot be read: {error}", path=self.path) from None
+        found = told.get("metadata") if type(told) is dict else None
+        if type(found) is not dict or told.get("version") != _METADATA_VERSION:
+            raise SourceError(
+                f"{METADATA} is of no known version", path=self.path,
+                hint="it may need a newer paramcli",
+            )  # fmt: skip
+        if not all(type(text) is str and _is_text(key + text) for key, text in found.items()):
+            raise SourceError(f"{METADATA} does not map text to text", path=self.path)
+        return found
+
     def unpack(self, storage: Storage) -> bytes:
         """Inflate a storage."""
         return self.archive.read(str(storage.key))
@@ -135,6 +163,15 @@ class TorchArchive:
         return entry.crc
 
 
+def _is_text(text: str) -> bool:
+    """Whether UTF-8 can hold it: JSON can write half of a character."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _open_save(archive: TorchArchive, request: Request) -> Checkpoint:
     root, machine = archive.run()
     base = from_tree(root, request, file=archive.path, form="torch-zip")
@@ -143,10 +180,19 @@ def _open_save(archive: TorchArchive, request: Request) -> Checkpoint:
         producer=f"torch.save, archive version {archive.version or 'unknown'}",
         pickle=judge(machine),
         byteorder=archive.byteorder,
+        metadata=archive.metadata(),
         locate=archive.locate,
         unpack=archive.unpack,
         checksum=archive.checksum,
     )
+
+
+def metadata_text(metadata: Mapping[str, str]) -> bytes:
+    """Write the content of the entry that holds metadata, keys sorted."""
+    import json  # which reading other files does without
+
+    told = {"version": _METADATA_VERSION, "metadata": dict(sorted(metadata.items()))}
+    return json.dumps(told, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _open_bundle(archive: Archive, request: Request) -> Checkpoint:

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+import paramcli
 from paramcli.checkpoint import Tree
+from paramcli.errors import SourceError
 from tests.handmade import (
     Call,
     Name,
@@ -256,3 +258,25 @@ def test_calls_by_other_opcodes(opened: Open) -> None:
     call = tensor()
     for opcode in (b"R", b"\x81"):
         assert len(opened(torch_zip({"w": Call(call.function, call.args, opcode)}))) == 1
+
+
+METADATA: dict[str, tuple[bytes, str]] = {
+    "no JSON": (b"{", "cannot be read"),
+    "no text": (b"\xff", "cannot be read"),
+    "deep": (b"[" * 100_000, "cannot be read"),
+    "a list": (b"[]", "no known version"),
+    "another version": (b'{"version": 2, "metadata": {}}', "no known version"),
+    "no metadata": (b'{"version": 1}', "no known version"),
+    "numbers": (b'{"version": 1, "metadata": {"a": 1}}', "does not map text to text"),
+    "half a character": (b'{"version": 1, "metadata": {"a": "\\ud800"}}', "map text to text"),
+}
+
+
+@pytest.mark.parametrize("case", METADATA)
+def test_metadata_that_this_program_did_not_write(case: str, tmp_path: Path) -> None:
+    content, message = METADATA[case]
+    torch.save({"a": torch.zeros(2)}, tmp_path / "model.pt")
+    with zipfile.ZipFile(tmp_path / "model.pt", "a") as archive:
+        archive.writestr("model/paramcli.json", content)
+    with pytest.raises(SourceError, match=message):
+        paramcli.open(tmp_path / "model.pt")

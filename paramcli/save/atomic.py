@@ -1,0 +1,211 @@
+"""Files that appear whole or not at all: written beside their target, then renamed onto it.
+
+A draft is named `.NAME.RANDOM.paramcli-draft` and locked while its writer lives, so that the next
+save to the same target can tell what a killed writer left from what another is writing now.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import glob
+import os
+import secrets
+import stat
+from typing import TYPE_CHECKING, Self
+
+from paramcli.errors import OutputError, UsageError
+from paramcli.save.output import Output, failing
+
+_POSIX = os.name == "posix"
+if _POSIX:
+    import fcntl
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+__all__ = ["DRAFT", "Draft", "abandoned", "drafts", "sweep", "sync_directory"]
+
+DRAFT = ".paramcli-draft"
+_LONGEST = 200  # bytes of the target's name in a draft's: file systems allow 255 in all
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+_READ = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+_FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+
+
+class Draft:
+    """A file in the making. Leaving the context publishes it, or removes it after an exception.
+
+    `size` is the least that it will hold, in bytes: that much is allocated at once, so that a full
+    disk is known before anything is computed. Raises OutputError, UsageError for a target that
+    is no regular file.
+    """
+
+    def __init__(
+        self, path: str, size: int = 0, progress: Callable[[int], None] | None = None
+    ) -> None:
+        self.path = path
+        self._target = os.path.realpath(path)
+        self._old = _status(self._target, path)
+        sweep(*os.path.split(self._target))
+        with failing(path):
+            self._name, self._descriptor = _create(self._target, self._old)
+        self._open = True
+        self.output = Output(self._descriptor, path, progress)
+        try:
+            with failing(path):
+                _allocate(self._descriptor, size)
+        except BaseException:
+            self.discard()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        try:
+            if error is None:
+                self.finish()
+                self.publish()
+                sync_directory(os.path.dirname(self._target))
+        finally:
+            self.discard()
+
+    def finish(self) -> None:
+        """Bring all bytes to the disk, under the old file's mode where there is one."""
+        self.output.flush()
+        self.output.settle()
+        with failing(self.path):
+            if self._old is not None:
+                if (self._old.st_uid, self._old.st_gid) != _owner(self._descriptor):
+                    with contextlib.suppress(OSError):  # only root may give files away
+                        os.fchown(self._descriptor, self._old.st_uid, self._old.st_gid)
+                os.chmod(self._name, stat.S_IMODE(self._old.st_mode))
+            os.fsync(self._descriptor)
+
+    def publish(self) -> None:
+        """Put the finished file where the target is."""
+        with failing(self.path):
+            if not _POSIX:  # no one may rename a file that is open
+                self._close()
+            os.replace(self._name, self._target)
+        self._name = ""
+
+    def discard(self) -> None:
+        """Close the draft and remove it, unless it was published."""
+        self._close()
+        if self._name:
+            with contextlib.suppress(OSError):
+                os.unlink(self._name)
+            self._name = ""
+
+    def _close(self) -> None:
+        if self._open:
+            self._open = False
+            with contextlib.suppress(OutputError):
+                self.output.settle()
+            with contextlib.suppress(OSError):
+                os.close(self._descriptor)
+
+
+def drafts(directory: str, name: str = "*") -> list[str]:
+    """Paths of the drafts in a directory, of the target `name` or of all, whoever writes them."""
+    pattern = f".{glob.escape(_cut(name)) if name != '*' else name}.{'[0-9a-f]' * 8}{DRAFT}"
+    return [os.path.join(directory, found) for found in glob.glob(pattern, root_dir=directory)]
+
+
+def sweep(directory: str, name: str = "*") -> None:
+    """Remove the drafts whose writers are gone."""
+    for path in filter(abandoned, drafts(directory, name)):
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+
+
+def abandoned(path: str) -> bool:
+    """Whether nobody is writing a draft any more. Where that cannot be told, somebody is."""
+    if not _POSIX:  # no one may remove a file that is open, so there is no harm in trying
+        return True
+    try:
+        descriptor = os.open(path, _READ)
+    except OSError:
+        return False
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return False
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def sync_directory(directory: str) -> None:
+    """Bring names in a directory to the disk, where directories can be opened for that."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _cut(name: str) -> str:
+    return os.fsdecode(os.fsencode(name)[:_LONGEST])
+
+
+def _status(target: str, path: str) -> os.stat_result | None:
+    """Status of the file that is to be replaced, None where there is none."""
+    with failing(path):
+        try:
+            status = os.stat(target)
+        except FileNotFoundError:
+            return None
+    if stat.S_ISDIR(status.st_mode):
+        raise UsageError(f"{path} is a directory", hint="name a file in it, or ask for shards")
+    if not stat.S_ISREG(status.st_mode):
+        raise UsageError(f"{path} is not a regular file", hint="name a file that may be replaced")
+    return status
+
+
+def _create(target: str, old: os.stat_result | None) -> tuple[str, int]:
+    """Create and lock a draft; nobody may read it who may not read the file it replaces."""
+    directory, cut = os.path.dirname(target), _cut(os.path.basename(target))
+    mode = 0o666 if old is None else stat.S_IMODE(old.st_mode) & 0o700 | 0o600
+    while True:
+        name = os.path.join(directory, f".{cut}.{secrets.token_hex(4)}{DRAFT}")
+        descriptor = os.open(name, _FLAGS, mode)
+        try:
+            if not _POSIX:
+                return name, descriptor
+            with contextlib.suppress(OSError):  # a file system without locks
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if os.fstat(descriptor).st_nlink:
+                return name, descriptor
+        except BaseException:
+            os.close(descriptor)
+            with contextlib.suppress(OSError):
+                os.unlink(name)
+            raise
+        os.close(descriptor)  # somebody swept it away before it was locked
+
+
+def _owner(descriptor: int) -> tuple[int, int]:
+    status = os.fstat(descriptor)
+    return status.st_uid, status.st_gid
+
+
+def _allocate(descriptor: int, size: int) -> None:
+    if not size or not hasattr(os, "posix_fallocate"):
+        return
+    try:
+        os.posix_fallocate(descriptor, 0, size)
+    except OSError as error:
+        if error.errno in _FULL:
+            raise
