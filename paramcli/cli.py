@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import paramcli
+from paramcli.commands.diff import diff
 from paramcli.commands.list import list_
 from paramcli.commands.show import show
 from paramcli.commands.streams import fail, write
@@ -33,6 +34,10 @@ app.command(
 app.command(
     "show", epilog="Examples: paramcli show model.pt · paramcli show net.py:Net fc --values"
 )(show)
+app.command(
+    "diff",
+    epilog="Examples: paramcli diff base.pt tuned.pt · paramcli diff a.pt net.py:Net",
+)(diff)
 
 
 def _version(wanted: bool) -> None:  # noqa: FBT001 - Typer calls it so
@@ -77,7 +82,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run() -> None:
     """Run the installed command."""
     gc.disable()  # metadata is trees of tuples without cycles; collecting doubles the time
-    code = main()
+    try:
+        code = main()
+    except Exception:  # noqa: BLE001 - Python would exit with 1, which says "differs"
+        import traceback
+
+        traceback.print_exc()
+        code = 2
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()
     # A closed stdout must not be flushed again, nor a large checkpoint be taken apart, at exit.
