@@ -38,7 +38,7 @@ def markdown(report: DiffReport, *, details: bool = False) -> Iterator[str]:
         yield from _table(changes if details else changes[:_MOST_CHANGES])
         if not details and len(changes) > _MOST_CHANGES:
             yield f"\n… and {len(changes) - _MOST_CHANGES:,} more\n"
-    drawing = "".join(picture(report.modules, Page(), _ROOM))
+    drawing = "".join(picture(report, Page(), _ROOM))
     if drawing:
         yield "\n" + block(drawing.lstrip("\n"))
     for section in parts(report, None if details else _MOST):

@@ -11,7 +11,7 @@ from paramcli.render.text import plural, safe
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
 
-    from paramcli.verbs.diff.report import DiffReport, Fused, Renamed, Shape
+    from paramcli.verbs.diff.report import DiffReport, Fused, Renamed, Shape, Violation
 
 __all__ = ["names", "parts", "place", "shape_words"]
 
@@ -59,13 +59,7 @@ def parts(report: DiffReport, most: int | None) -> list[Section]:
             most,
         ),
         _section("Ties", ties, lambda tie: Fact.of_file(names(tie[1], " = ", most), tie[0]), most),
-        _section(
-            "Rules", report.rules,
-            lambda one: Fact.of_file(
-                place(report.lock, one.line) or one.rule, f"{one.rule}: {one.message}", DANGER
-            ),
-            most,
-        ),
+        _section("Rules", report.rules, lambda one: _broken(report, one), most),
     ]  # fmt: skip
     silent = told(report) if most is not None else ()
     return [section for section in found if section.facts and section.title not in silent]
@@ -103,6 +97,13 @@ def _fact(report: DiffReport, name: str, text: str = "") -> Fact:
     """Say something of a name, and which line of a lock speaks of it."""
     where = place(report.lock, report.lines.get(name))
     return Fact.of_file(name, "  ".join(filter(None, [text, where])))
+
+
+def _broken(report: DiffReport, one: Violation) -> Fact:
+    where = place(report.lock, one.line)
+    if not where:
+        return Fact.of_file(one.rule, one.message, DANGER)
+    return Fact.of_file(where, f"{one.rule}: {one.message}", DANGER)
 
 
 def place(lock: str | None, line: int | None) -> str:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from paramcli.render.page import Page
-    from paramcli.verbs.diff.report import Module
+    from paramcli.verbs.diff.report import DiffReport, Module
 
 __all__ = ["picture", "shade"]
 
@@ -27,7 +27,9 @@ _OUTSIDE = 10
 _SHADES = ((1e-4, "░"), (1e-2, "▒"), (1e-1, "▓"), (math.inf, "█"))
 _UNKNOWN, _EQUAL, _BLOCK = "!", "·", "█"
 _LEGEND = "· equal  ░ <1e-4  ▒ <1e-2  ▓ <1e-1  █ more  ! NaN, unknown"
-_TITLE = "Relative L2 by layer"
+_UNMEASURED = "· equal  ! changed"
+_TICK = 5  # cells from one number to the next
+_AMOUNT = 11  # cells of a shade and a number behind a gap
 _FEWEST = 10  # cells across, whatever the room
 
 
@@ -37,6 +39,11 @@ class _Grid(NamedTuple):
     layers: Sequence[int]
     each: int
     wide: int
+
+    @property
+    def gap(self) -> str:
+        """What stands between a label and its cells; wide ones begin with a space."""
+        return GAP if self.wide == 1 else " "
 
     @classmethod
     def fitting(cls, layers: Sequence[int], room: int) -> _Grid:
@@ -50,10 +57,12 @@ class _Grid(NamedTuple):
         """Lay the numbers of the layers, as many as there is room for, over their cells."""
         if self.wide > 1:
             return "".join(f"{layer:{self.wide}}" for layer in self.layers)
-        line = ""
-        for cell, layer in enumerate(self.layers[:: self.each]):
-            if cell == len(line.rstrip()) == 0 or (cell % 5 == 0 and cell > len(line)):
-                line = line.ljust(cell) + str(layer)
+        first, *others = self.layers[:: self.each]
+        line = str(first)
+        for cell, layer in enumerate(others, 1):
+            mark = str(layer)
+            if cell % _TICK == 0 and len(line) < cell <= len(others) + 1 - len(mark):
+                line = line.ljust(cell) + mark
         return line
 
     def row(self, modules: dict[int, Module], page: Page) -> str:
@@ -71,12 +80,14 @@ class _Grid(NamedTuple):
         return "".join(cells)
 
 
-def picture(modules: Iterable[Module], page: Page, room: int) -> Iterator[str]:
+def picture(report: DiffReport, page: Page, room: int) -> Iterator[str]:
     """Yield lines no wider than `room` cells; nothing where no module changed."""
-    modules = list(modules)
+    modules = report.modules
     if not any(module.changed for module in modules):
         return
-    yield "\n" + page.style("bold", _TITLE) + "\n"
+    measured = any(change.metrics for change in report.values)
+    title = "Relative L2 by layer" if measured else "Changed by layer"
+    yield "\n" + page.style("bold", title) + "\n"
     rows: dict[str, dict[int, Module]] = {}
     for module in modules:
         if module.layer is not None:
@@ -84,7 +95,8 @@ def picture(modules: Iterable[Module], page: Page, room: int) -> Iterator[str]:
     if rows:
         yield from _layers(rows, page, room)
     yield from _outside([one for one in modules if one.layer is None and one.changed], page, room)
-    yield from (page.style("dim", line) + "\n" for line in page.wrap(_LEGEND, room))
+    legend = _LEGEND if measured else _UNMEASURED
+    yield from (page.style("dim", line) + "\n" for line in page.wrap(legend, room))
 
 
 def _layers(rows: dict[str, dict[int, Module]], page: Page, room: int) -> Iterator[str]:
@@ -98,14 +110,14 @@ def _layers(rows: dict[str, dict[int, Module]], page: Page, room: int) -> Iterat
     left = min(max(page.cells(label) for label in [*labels.values(), title]), room * 2 // 5)
     layers = sorted({layer for row in rows.values() for layer in row})
     grid = _Grid.fitting(layers, room - left - len(GAP))
-    yield page.style("bold", f"{_padded(title, left, page)}{GAP}{grid.header()}") + "\n"
+    yield page.style("bold", f"{_padded(title, left, page)}{grid.gap}{grid.header()}") + "\n"
     for name, label in labels.items():
         cells = grid.row(rows[name], page)
-        yield f"{_padded(label, left, page)}{GAP}{cells}".rstrip() + "\n"
-    if len(rows) > len(labels):
-        yield f"… and {plural(len(rows) - len(labels), 'module')} that changed less\n"
+        yield f"{_padded(label, left, page)}{grid.gap}{cells}".rstrip() + "\n"
+    yield from _more(len(rows) - len(labels), page, room)
     if grid.each > 1:
-        yield f"{grid.each} layers to a cell, which shows the one that changed most\n"
+        text = f"{grid.each} layers to a cell, which shows the one that changed most"
+        yield from (line + "\n" for line in page.wrap(text, room))
 
 
 def _stem(names: Iterable[str]) -> str:
@@ -119,13 +131,18 @@ def _outside(changed: Sequence[Module], page: Page, room: int) -> Iterator[str]:
     """Draw the changed modules that belong to no layer, a line each."""
     kept = sorted(changed, key=_moved, reverse=True)[:_OUTSIDE]
     labels = {one: safe(one.name) for one in changed if one in kept}
-    left = min(max(map(page.cells, labels.values()), default=0), room * 3 // 5)
+    left = min(max(map(page.cells, labels.values()), default=0), room - _AMOUNT)
     for module, label in labels.items():
         mark = shade(module)
         amount = "" if mark == _UNKNOWN else f" {short(module.rel_l2, 2)}"
         yield f"{_padded(label, left, page)}{GAP}{_painted(mark, mark, page)}{amount}\n"
-    if len(changed) > len(kept):
-        yield f"… and {plural(len(changed) - len(kept), 'module')} that changed less\n"
+    yield from _more(len(changed) - len(kept), page, room)
+
+
+def _more(count: int, page: Page, room: int) -> Iterator[str]:
+    if count:
+        text = f"… and {plural(count, 'module')} that changed less"
+        yield from (line + "\n" for line in page.wrap(text, room))
 
 
 def shade(module: Module) -> str:

@@ -47,7 +47,7 @@ def draw(
         yield "\n"
         yield from table(changes[:most], screen)
         yield from _more(len(changes) - len(changes[:most]), screen)
-    yield from picture(report.modules, screen, screen.width)
+    yield from picture(report, screen, screen.width)
     yield "\n"
     style = "bold" if report.same else f"bold {CHANGE}"
     yield from (screen.style(style, line) + "\n" for line in screen.wrap(verdict(report)))

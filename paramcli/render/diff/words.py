@@ -73,7 +73,7 @@ def rows(report: DiffReport) -> list[Row]:
         found.append(Row(label, report.equal))
     for kind in KINDS:
         if count := len(kind.of(report)):
-            remark = _REMARKS.get(kind.label, _silent)(report)
+            remark = safe(_REMARKS.get(kind.label, _silent)(report))
             style = DANGER if kind.label == "rules" else CHANGE
             if kind.ignored in report.ignored:
                 remark, style = f"{remark} (ignored)".lstrip(), ""
@@ -94,10 +94,9 @@ def _worst(report: DiffReport) -> str:
     first = most_changed(report)[0]
     if first.metrics is None:
         return ""
-    name = safe(first.name)
     if math.isnan(first.metrics.rel_l2):
-        return f"NaN in {name}"
-    return f"worst {short(first.metrics.rel_l2, 2)} relative: {name}"
+        return f"NaN in {first.name}"
+    return f"worst {short(first.metrics.rel_l2, 2)} relative: {first.name}"
 
 
 def _casts(report: DiffReport) -> str:
@@ -110,7 +109,7 @@ def _evidence(report: DiffReport) -> str:
     by = Counter(one.by for one in report.renamed)
     rules = {one.rules for one in report.renamed}
     if len(rules) == 1 and () not in rules:
-        return safe(f"{rule_words(rules.pop())}, by {next(iter(by))}")
+        return f"{rule_words(rules.pop())}, by {next(iter(by))}"
     if len(by) == 1:
         return f"by {next(iter(by))}"
     return "by " + ", ".join(f"{how} {count:,}" for how, count in by.most_common())
@@ -138,7 +137,7 @@ def rule_words(rules: Iterable[tuple[str, str]]) -> str:
 
 
 def _single(names: Sequence[str]) -> str:
-    return safe(names[0]) if len(names) == 1 else ""
+    return names[0] if len(names) == 1 else ""
 
 
 _REMARKS: dict[str, Callable[[DiffReport], str]] = {
