@@ -82,13 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run() -> None:
     """Run the installed command."""
     gc.disable()  # metadata is trees of tuples without cycles; collecting doubles the time
-    try:
-        code = main()
-    except Exception:  # noqa: BLE001 - Python would exit with 1, which says "differs"
-        import traceback
-
-        traceback.print_exc()
-        code = 2
+    code = main()
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()
     # A closed stdout must not be flushed again, nor a large checkpoint be taken apart, at exit.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -122,10 +123,9 @@ def diff(  # noqa: PLR0913 - one parameter for each documented option
                 "--quick compares checksums, so it goes with neither --shapes nor a tolerance"
             )
         from paramcli.sources import open_request
-        from paramcli.verbs.diff import Options
+        from paramcli.verbs.diff import How, Options
         from paramcli.verbs.diff import diff as compare
         from paramcli.verbs.diff.names import parse_rename
-        from paramcli.verbs.diff.values import How
 
         options = Options(
             shapes=shapes,
@@ -148,7 +148,8 @@ def diff(  # noqa: PLR0913 - one parameter for each documented option
         report = followed(lambda progress: compare(first, second, options, progress=progress))
         if not shapes:
             _tell_what_is_empty(sides)
-        write(_drawn(report, form, width, details=details))
+        with contextlib.suppress(BrokenPipeError):  # the verdict stands, read or not
+            write(_drawn(report, form, width, details=details))
         if form is Format.TSV:
             _conclude(report)
         return 0 if report.same else 1

@@ -23,6 +23,7 @@ from paramcli.commands.options import (
     nothing_matches,
 )
 from paramcli.commands.streams import chosen, color, guarded, introduce, say, terminal_width, write
+from paramcli.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
