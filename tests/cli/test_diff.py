@@ -28,6 +28,7 @@ ROOT = Path(__file__).parents[2]
 FILES = ROOT / "sample_models" / "files"
 MODEL, TIED = str(FILES / "model.pt"), str(FILES / "tied.safetensors")
 COMMANDS = ("::notice", "::error")
+CUDA = torch.cuda.is_available()
 LENET = "sample_models.lenet:LeNet"
 
 
@@ -147,6 +148,26 @@ def test_tolerance(compare: Callable[..., Compared], base: str, tmp_path: Path) 
     assert compare(base, near, "--rtol", "1e-5").code == 0
     assert compare(base, near, "--atol", "1e-9").code == 1
     assert compare(base, near, "--atol", "1e-3").report["equal"] == 9
+
+
+@pytest.mark.skipif(CUDA, reason="there is a CUDA device here")
+def test_cuda_where_there_is_none(run: Run, base: str, tmp_path: Path) -> None:
+    other = saved(tmp_path / "other.pt", {name: t + 1 for name, t in state().items()})
+    assert trouble(run, base, other, "--device", "cuda") == [
+        "error: --device cuda: no CUDA device is available here",
+        "hint: leave it out to compute on the CPU",
+    ]
+
+
+@pytest.mark.skipif(not CUDA, reason="there is no CUDA device here")
+def test_cuda_gives_the_same_numbers(
+    compare: Callable[..., Compared], base: str, tmp_path: Path
+) -> None:
+    other = saved(tmp_path / "other.pt", {name: t * 1.01 for name, t in state().items()})
+    on_cpu, on_gpu = (compare(base, other, "--device", device) for device in ("cpu", "cuda"))
+    for one, two in zip(on_cpu.report["values"], on_gpu.report["values"], strict=True):
+        for metric in ("max_abs", "l2", "rel_l2", "cosine", "changed"):
+            assert two[metric] == pytest.approx(one[metric], rel=1e-9)
 
 
 def test_without_metrics(compare: Callable[..., Compared], base: str, tmp_path: Path) -> None:

@@ -155,7 +155,7 @@ def test_folded_names(make: Make) -> None:
     assert "layers." * 40 in "".join("".join(draw(report, width=60, cut=False)).split())
 
 
-@given(st.lists(st.tuples(text, text, st.none() | st.floats()), max_size=3), screens)
+@given(st.lists(st.tuples(text, text, st.none() | st.floats().map(abs)), max_size=3), screens)
 def test_any_report_at_any_width(
     make: Make, found: list[tuple[str, str, float | None]], screen: tuple[int, bool, bool]
 ) -> None:
