@@ -297,6 +297,25 @@ def test_arguments_go_to_the_class(
     assert "hidden" in trouble(run, target, "net.py:Net")[0]
 
 
+def test_a_lock(
+    compare: Callable[..., Compared], run: Run, base: str, tmp_path: Path
+) -> None:  # fmt: skip
+    """A lock is true of what it was written from; what breaks it is named with its line."""
+    lock = tmp_path / "params.lock"
+    lock.write_text(run("list", base, "--format", "lock").out)
+    assert compare(str(lock), base).code == 0
+    wrong = lock.read_text().replace("[3, 8]", "[4, 8]")
+    number = 1 + next(n for n, line in enumerate(wrong.splitlines()) if "[4, 8]" in line)
+    lock.write_text(wrong)
+    found = compare(str(lock), base)
+    assert (found.code, found.verdict) == (1, "differs: 1 shape")
+    assert f"{lock}:{number}\n" in found.screen
+    out = run("diff", str(lock), base, "--format", "github").out
+    assert f"::error file={lock},line={number},title=" in out
+    out = run("diff", str(lock), base, "--format", "tsv").out
+    assert out.splitlines()[1].endswith(f"\t{lock}:{number}")
+
+
 def test_the_project_is_b(
     compare: Callable[..., Compared], run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

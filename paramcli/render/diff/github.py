@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from paramcli.render.diff.parts import shape_words
+from paramcli.render.diff.parts import shape_change
 from paramcli.render.diff.words import KINDS, cause, most_changed, verdict
 from paramcli.render.github import MOST, command
 from paramcli.render.numbers import short
@@ -65,9 +65,7 @@ def _groups(report: DiffReport) -> Iterator[_Group]:
         ],
         "only in A": report.only_a,
         "only in B": report.only_b,
-        "shape": [
-            f"{one.name} {shape_words(one.a)} → {shape_words(one.b)}" for one in report.shape
-        ],
+        "shape": [f"{one.name} {shape_change(one)}" for one in report.shape],
         "dtype": [f"{one.name} {one.a} → {one.b}" for one in report.dtype],
         "facts": [f"{one.name} {one.fact} {one.a} → {one.b}" for one in report.facts],
         "renamed": [f"{one.a} → {one.b}" for one in report.renamed],

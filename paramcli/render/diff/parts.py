@@ -11,9 +11,9 @@ from paramcli.render.text import plural, safe
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
 
-    from paramcli.verbs.diff.report import DiffReport, Fused, Renamed, Shape, Violation
+    from paramcli.verbs.diff.report import DiffReport, Fused, Renamed, Shape, ShapeChange, Violation
 
-__all__ = ["names", "parts", "place", "shape_words"]
+__all__ = ["names", "parts", "place", "shape_change", "shape_words"]
 
 T = TypeVar("T")
 _MOST_NAMES = 4
@@ -30,12 +30,7 @@ def parts(report: DiffReport, most: int | None) -> list[Section]:
         _section("Only in A", report.only_a, lambda name: _fact(report, name), most),
         _section("Only in B", report.only_b, lambda name: _fact(report, name), most),
         _section(
-            "Shape", report.shape,
-            lambda one: _fact(
-                report, one.name,
-                _arrow(shape_words(one.a), shape_words(one.b)) + "  transposed" * one.transposed,
-            ),
-            most,
+            "Shape", report.shape, lambda one: _fact(report, one.name, shape_change(one)), most
         ),
         _folded(
             "Dtype", report.dtype, lambda one: _arrow(one.a, one.b),
@@ -113,6 +108,12 @@ def place(lock: str | None, line: int | None) -> str:
 
 def _arrow(a: str, b: str) -> str:
     return f"{a} → {b}"
+
+
+def shape_change(one: ShapeChange) -> str:
+    """Write both shapes, and what is known of why they differ."""
+    why = "transposed" if one.transposed else one.why
+    return _arrow(shape_words(one.a), shape_words(one.b)) + (f"  ({why})" if why else "")
 
 
 def shape_words(shape: Shape) -> str:

@@ -29,7 +29,7 @@ _UNKNOWN, _EQUAL, _BLOCK = "!", "·", "█"
 _LEGEND = "· equal  ░ <1e-4  ▒ <1e-2  ▓ <1e-1  █ more  ! NaN, unknown"
 _UNMEASURED = "· equal  ! changed"
 _TICK = 5  # cells from one number to the next
-_AMOUNT = 11  # cells of a shade and a number behind a gap
+_AMOUNT = 12  # cells of a shade and a number behind a gap
 _FEWEST = 10  # cells across, whatever the room
 
 

@@ -118,7 +118,8 @@ def locked() -> DiffReport:
     """Make a lock held against a model that breaks it."""
     return report(
         a="params.lock", b="net.py:Net", same=False, equal=0, not_compared=12,
-        only_a=("fc.bias",), shape=(ShapeChange("fc.weight", (None, 64), (10,)),),
+        only_a=("fc.bias",),
+        shape=(ShapeChange("fc.weight", (None, 64), (10,), why="2 sizes, not 1"),),
         rules=(Violation("count_max", "9,000,000 parameters, at most 8,000,000", 12),
                Violation("tied", "head and embed are not tied", None)),
         lines={"fc.weight": 7, "fc.bias": 8}, lock="params.lock",

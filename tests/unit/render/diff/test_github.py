@@ -51,7 +51,8 @@ def test_lines_of_a_lock(diffs: dict[str, DiffReport]) -> None:
          "9,000,000 parameters, at most 8,000,000"),
         ("error", f"{title}tied", "head and embed are not tied"),
         ("error", f"file=params.lock,line=8,{title}only in A", "fc.bias"),
-        ("error", f"file=params.lock,line=7,{title}shape", "fc.weight [*, 64] → [10]"),
+        ("error", f"file=params.lock,line=7,{title}shape",
+         "fc.weight [*, 64] → [10]  (2 sizes, not 1)"),
     ]  # fmt: skip
 
 

@@ -104,7 +104,7 @@ def test_lines_of_a_lock(diffs: dict[str, DiffReport]) -> None:
     """Each difference names the line that it breaks."""
     drawing = "".join(draw(diffs["locked"], width=120))
     assert "fc.bias  params.lock:8\n" in drawing
-    assert "fc.weight  [*, 64] → [10]  params.lock:7\n" in drawing
+    assert "fc.weight  [*, 64] → [10]  (2 sizes, not 1)  params.lock:7\n" in drawing
     assert "params.lock:12  count_max: 9,000,000 parameters, at most 8,000,000\n" in drawing
     assert "\ntied            head and embed are not tied\n" in drawing
 
