@@ -13,17 +13,20 @@ from paramcli.commands.options import (
     Arg,
     ArgsFile,
     Debug,
+    Exclude,
     Format,
     FormatOption,
+    Include,
     Key,
     Targets,
     Width,
+    nothing_matches,
 )
 from paramcli.commands.streams import chosen, color, guarded, introduce, say, terminal_width, write
 from paramcli.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
 
     from paramcli.verbs.survey import ListReport
 
@@ -42,18 +45,8 @@ class Sort(StrEnum):
 def list_(  # noqa: PLR0913 - one parameter for each documented option
     targets: Targets = None,
     *,
-    include: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="PATTERN",
-            help="Only names that match (glob, /regex/, module path).",
-            show_default=False,
-        ),
-    ] = None,
-    exclude: Annotated[
-        list[str] | None,
-        typer.Option(metavar="PATTERN", help="No names that match.", show_default=False),
-    ] = None,
+    include: Include = None,
+    exclude: Exclude = None,
     sort: Annotated[Sort, typer.Option(help="Order of the rows.")] = Sort.FILE,
     tree: Annotated[
         bool, typer.Option("--tree", help="Modules with subtotals and size bars.")
@@ -90,7 +83,7 @@ def list_(  # noqa: PLR0913 - one parameter for each documented option
 
                 entries = select(entries, include or [], exclude or [])
             if checkpoint.entries and not entries:
-                raise _nothing_matches(include, exclude, [info.name for info in checkpoint.entries])
+                raise nothing_matches(include, exclude, [info.name for info in checkpoint.entries])
             report = survey(checkpoint, entries, order=sort.value)
             heading = request.target if len(wanted) > 1 else None
             about = f"{heading}: " if heading else ""
@@ -102,20 +95,6 @@ def list_(  # noqa: PLR0913 - one parameter for each documented option
         return verdict
 
     return guarded(act, debug=debug)
-
-
-def _nothing_matches(
-    include: Sequence[str] | None, exclude: Sequence[str] | None, names: list[str]
-) -> UsageError:
-    from paramcli.select import near
-
-    if not include:
-        return UsageError(f"--exclude {' '.join(exclude or [])} leaves nothing to list")
-    close = near(include[0], names)
-    return UsageError(
-        f"no name matches {' '.join(include)}",
-        hint=f"did you mean {' or '.join(close)}?" if close else "run list without --include",
-    )
 
 
 class _Look(NamedTuple):

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from paramcli.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = [
     "WHAT_A_TARGET_IS",
@@ -13,11 +18,15 @@ __all__ = [
     "Arg",
     "ArgsFile",
     "Debug",
+    "Device",
+    "Exclude",
     "Format",
     "FormatOption",
+    "Include",
     "Key",
     "Targets",
     "Width",
+    "nothing_matches",
 ]  # fmt: skip
 
 WHAT_A_TARGET_IS = (
@@ -37,9 +46,28 @@ class Format(StrEnum):
     LOCK = "lock"
 
 
+class Device(StrEnum):
+    """Where numbers are computed."""
+
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
 Targets = Annotated[
     list[str] | None,
     typer.Argument(metavar="TARGET…", help=WHAT_A_TARGET_IS, show_default=False),
+]
+Include = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="PATTERN",
+        help="Only names that match (glob, /regex/, module path).",
+        show_default=False,
+    ),
+]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option(metavar="PATTERN", help="No names that match.", show_default=False),
 ]
 Key = Annotated[
     str | None,
@@ -63,3 +91,18 @@ Width = Annotated[
     typer.Option(min=40, help="Cut names to fit a table of this width.", show_default=False),
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+
+def nothing_matches(
+    include: Sequence[str] | None, exclude: Sequence[str] | None, names: Sequence[str]
+) -> UsageError:
+    """Say that patterns pick none of these names, and which may have been meant."""
+    from paramcli.select import near
+
+    if not include:
+        return UsageError(f"--exclude {' '.join(exclude or [])} leaves nothing")
+    close = near(include[0], names)
+    return UsageError(
+        f"no name matches {' '.join(include)}",
+        hint=f"did you mean {' or '.join(close)}?" if close else "leave --include out to see all",
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,15 +14,16 @@ from paramcli.commands.options import (
     Arg,
     ArgsFile,
     Debug,
+    Device,
     Format,
     FormatOption,
     Key,
     Width,
 )
 from paramcli.commands.streams import (
-    Progress,
     chosen,
     color,
+    followed,
     guarded,
     introduce,
     say,
@@ -39,20 +40,11 @@ if TYPE_CHECKING:
 
 __all__ = ["show"]
 
-T = TypeVar("T")
-
 
 class Check(StrEnum):
     """Checks that make the exit code 1 where they fail."""
 
     FINITE = "finite"
-
-
-class Device(StrEnum):
-    """Where numbers are computed."""
-
-    CPU = "cpu"
-    CUDA = "cuda"
 
 
 def show(  # noqa: PLR0913 - one parameter for each documented option
@@ -118,7 +110,7 @@ def show(  # noqa: PLR0913 - one parameter for each documented option
         else:
             from paramcli.verbs.show import show_tensors
 
-            report = _followed(
+            report = followed(
                 lambda progress: show_tensors(
                     checkpoint, patterns, statistics=stats, values=values or part is not None,
                     part=part, device=device.value, progress=progress,
@@ -139,7 +131,7 @@ def _checked(
 ) -> int:
     from paramcli.verbs.show import check_finite
 
-    report, read = _followed(
+    report, read = followed(
         lambda progress: check_finite(checkpoint, patterns, device=device.value, progress=progress),
     )
     bad = report.tensors
@@ -149,14 +141,6 @@ def _checked(
         say(f"not finite: {shown.info.name}, first at {list(shown.first_bad or ())}")
     say(f"check finite: {len(bad):,} of {read:,} tensors hold a NaN or an infinity")
     return 1 if bad else 0
-
-
-def _followed(work: Callable[[Progress], T]) -> T:
-    progress = Progress()
-    try:
-        return work(progress)
-    finally:
-        progress.close()
 
 
 def _size(target: str) -> int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from paramcli.commands.options import Format
 from paramcli.errors import ParamcliError
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from paramcli.checkpoint import Checkpoint
 
 __all__ = [
-    "Progress", "chosen", "color", "fail", "guarded", "introduce", "say", "terminal_width", "write",
+    "Progress", "chosen", "color", "fail", "followed", "guarded", "introduce", "say",
+    "terminal_width", "write",
 ]  # fmt: skip
 
 
@@ -99,6 +100,8 @@ def fail(message: str, hint: str | None = None, code: int = ParamcliError.exit_c
     return code
 
 
+T = TypeVar("T")
+
 _OFTEN = 0.1
 _PATIENCE = 1.0
 """Seconds between two looks of a progress line, and before the first."""
@@ -130,3 +133,12 @@ class Progress:
         if self._began:
             sys.stderr.write("\r\x1b[K")
             sys.stderr.flush()
+
+
+def followed(work: Callable[[Progress], T]) -> T:
+    """Do some work, its progress shown while it lasts."""
+    progress = Progress()
+    try:
+        return work(progress)
+    finally:
+        progress.close()
