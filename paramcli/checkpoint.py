@@ -239,10 +239,10 @@ class Checkpoint:
     what no shard has), `lock` what a lock says beyond its names.
 
     `locate` says where a storage's bytes lie, None where they lie nowhere or not as they are;
-    `unpack` gives those that are compressed or scattered. Where all bytes are computed rather than
-    stored, `draw` fills a buffer with those of a storage from a byte on, and nothing else is asked.
-    `checksum` is the CRC-32 that the file itself states of a storage's bytes, None where it states
-    none.
+    `unpack` gives those that are compressed or scattered. `checksum` is the CRC-32 that the file
+    itself states of a storage's bytes, None where it states none. Where all bytes are computed
+    rather than stored, `draw` fills a buffer with those of a storage from a byte on, and nothing
+    else is asked.
     """
 
     origin: str

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import paramcli
+from paramcli.commands.diff import diff
 from paramcli.commands.list import list_
 from paramcli.commands.show import show
 from paramcli.commands.streams import fail, write
@@ -33,6 +34,10 @@ app.command(
 app.command(
     "show", epilog="Examples: paramcli show model.pt · paramcli show net.py:Net fc --values"
 )(show)
+app.command(
+    "diff",
+    epilog="Examples: paramcli diff base.pt tuned.pt · paramcli diff a.pt net.py:Net",
+)(diff)
 
 
 def _version(wanted: bool) -> None:  # noqa: FBT001 - Typer calls it so

@@ -136,6 +136,16 @@ LIGHT = [
     ["show", str(ROOT / "sample_models" / "tiny_gpt.lock")],
     ["list", str(FILES / "trainer.pt"), "--tree", "--sort", "name", "--include", "*.weight"],
     ["list", "nowhere.pt"],
+    ["diff", "--help"],
+    *(["diff", str(FILES / name), str(FILES / name)] for name in (
+        "model.pt", "legacy.pth", "tied.safetensors", "sharded",
+    )),
+    *(["diff", "--shapes", str(FILES / name), str(FILES / "model.pt")] for name in (
+        "trainer.pt", "legacy.pth", "tied.safetensors", "sharded", "model.pt",
+    )),
+    *(["diff", str(FILES / "model.pt"), str(FILES / "model.pt"), "--format", form] for form in (
+        "table", "tsv", "json", "markdown", "github",
+    )),
 ]  # fmt: skip
 
 
@@ -143,7 +153,8 @@ LIGHT = [
 def test_nothing_heavy_is_imported(argv: list[str]) -> None:
     done = guarded("torch,numpy,safetensors", *argv)
     assert "forbidden" not in done.stderr
-    assert done.returncode == (2 if "nowhere.pt" in argv else 0), done.stderr
+    differs = argv[0] == "diff" and len(set(argv)) == len(argv) and "--help" not in argv
+    assert done.returncode == (2 if "nowhere.pt" in argv else int(differs)), done.stderr
 
 
 def test_no_format_needs_anything_heavy(tmp_path: Path) -> None:
@@ -170,6 +181,18 @@ def test_the_guard_can_fail() -> None:
     done = guarded("torch", "list", "sample_models.lenet:LeNet")
     assert done.returncode == 2
     assert "torch" in done.stderr
+
+
+def test_the_guard_bites_where_values_differ(tmp_path: Path) -> None:
+    """How far two tensors lie apart does need NumPy, and there too it must be seen to bite."""
+    header = b'{"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
+    for name, content in (("a", b"\0\0\x80?"), ("b", b"\0\0\0@")):
+        (tmp_path / name).write_bytes(len(header).to_bytes(8, "little") + header + content)
+    both = [str(tmp_path / "a"), str(tmp_path / "b")]
+    assert guarded("torch,safetensors", "diff", *both).returncode == 1
+    done = guarded("numpy", "diff", *both)
+    assert "forbidden import of numpy" in done.stderr
+    assert guarded("torch,numpy,safetensors", "diff", "--shapes", *both).returncode == 0
 
 
 def test_nothing_here_names_this_machine() -> None:

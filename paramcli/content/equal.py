@@ -68,54 +68,45 @@ def equal(
 
 
 class _Window(NamedTuple):
-    """What is read at once: a stretch of each side, and which pairs lie where in them.
+    """What is read at once: from where to where of each side, and which pairs lie where in it.
 
-    A part is the number of a pair, where it begins in either stretch, and its bytes.
+    A part is the number of a pair, where it begins in what is read of either side, and its bytes.
     """
 
-    a: Stretch
-    b: Stretch
+    files: tuple[str, str]
+    a: tuple[int, int]
+    b: tuple[int, int]
     parts: list[tuple[int, int, int, int]]
 
 
 def _windows(pairs: Sequence[Pair]) -> Iterator[_Window]:
     """Cut large pairs into windows, and gather small ones that lie close together into one."""
-    open_: _Window | None = None
-    for number, (a, b) in enumerate(pairs):
-        joined = open_ and _joined(open_, number, a, b)
-        if joined is None and open_ is not None:
-            yield open_
-        open_ = joined
-        if joined is None:
-            for at in range(0, a.nbytes, WINDOW):
-                size = min(WINDOW, a.nbytes - at)
-                window = _Window(
-                    a._replace(offset=a.offset + at, nbytes=size),
-                    b._replace(offset=b.offset + at, nbytes=size),
-                    [(number, 0, 0, size)],
-                )
-                if size < WINDOW // 2:
-                    open_ = window
-                else:
-                    yield window
-    if open_ is not None:
-        yield open_
-
-
-def _joined(window: _Window, number: int, a: Stretch, b: Stretch) -> _Window | None:
-    """The window with one more pair in it, None where that lies elsewhere or too far."""
-    first, second = window.a, window.b
-    at, other = a.offset - first.offset, b.offset - second.offset
-    if (
-        (a.file, b.file) != (first.file, second.file)
-        or not first.nbytes <= at <= WINDOW - a.nbytes
-        or not second.nbytes <= other <= WINDOW - b.nbytes
-    ):
-        return None
-    window.parts.append((number, at, other, a.nbytes))
-    return _Window(
-        first._replace(nbytes=at + a.nbytes), second._replace(nbytes=other + b.nbytes), window.parts
-    )
+    parts: list[tuple[int, int, int, int]] = []
+    files = "", ""
+    start = other_start = end = other_end = 0
+    for number, ((file, at, size), (other_file, other, _)) in enumerate(pairs):
+        if (
+            parts
+            and files == (file, other_file)
+            and end <= at <= start + WINDOW - size
+            and other_end <= other <= other_start + WINDOW - size
+        ):
+            parts.append((number, at - start, other - other_start, size))
+            end, other_end = at + size, other + size
+            continue
+        if parts:
+            yield _Window(files, (start, end), (other_start, other_end), parts)
+        files, start, other_start = (file, other_file), at, other
+        left = size
+        while left > WINDOW // 2:
+            piece = min(WINDOW, left)
+            end, other_end = start + piece, other_start + piece
+            yield _Window(files, (start, end), (other_start, other_end), [(number, 0, 0, piece)])
+            start, other_start, left = end, other_end, left - piece
+        end, other_end = start + left, other_start + left
+        parts = [(number, 0, 0, left)] if left else []
+    if parts:
+        yield _Window(files, (start, end), (other_start, other_end), parts)
 
 
 class _Work:
@@ -156,13 +147,13 @@ class _Work:
     def _compare(
         self, window: _Window, views: tuple[memoryview, memoryview], addresses: tuple[int, int]
     ) -> None:
-        a, b, parts = window
+        (file, other), a, b, parts = window
         if any(self._verdicts[part[0]] for part in parts):
-            self._files[a.file].fill(views[0][: a.nbytes], a.offset)
-            self._files[b.file].fill(views[1][: b.nbytes], b.offset)
+            self._files[file].fill(views[0][: a[1] - a[0]], a[0])
+            self._files[other].fill(views[1][: b[1] - b[0]], b[0])
             left, right = addresses
-            for number, at, other, size in parts:
-                if _memcmp(left + at, right + other, size):
+            for number, at, there, size in parts:
+                if _memcmp(left + at, right + there, size):
                     self._verdicts[number] = False
         if self._progress is not None:
             with self._lock:

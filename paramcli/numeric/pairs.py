@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CHUNK", "Numbers", "NumpyPairs", "PairOfBlocks", "change", "side_by_side"]
 
-CHUNK = 1 << 16
+CHUNK = 1 << 17
 """Elements that are compared together: as float64, three runs of them stay in cache."""
 _EXACT = 1 << 53
 

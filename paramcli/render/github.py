@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
     from paramcli.verbs.survey import ListReport
 
-__all__ = ["github"]
+__all__ = ["MOST", "command", "github"]
 
-_MOST = 10  # GitHub shows no more annotations than this of one step
+MOST = 10  # GitHub shows no more annotations than this of one step
 _DATA = str.maketrans({"%": "%25", "\r": "%0D", "\n": "%0A"})
 _PROPERTY = str.maketrans({"%": "%25", "\r": "%0D", "\n": "%0A", ":": "%3A", ",": "%2C"})
 
@@ -23,12 +23,15 @@ def github(report: ListReport) -> Iterator[str]:
     totals = summary(report.totals)
     if report.problems:
         totals += f" · {plural(len(report.problems), 'problem')}"
-    yield _command("notice", report.target, totals)
-    for problem in report.problems[:_MOST]:
-        yield _command("error", report.target, problem)
+    yield command("notice", report.target, totals)
+    for problem in report.problems[:MOST]:
+        yield command("error", report.target, problem)
 
 
-def _command(level: str, title: str, message: str) -> str:
+def command(level: str, title: str, message: str, **properties: str) -> str:
     """Lay one workflow command; the escapes are those of GitHub's own actions/toolkit."""
-    title = safe(title).translate(_PROPERTY)
-    return f"::{level} title={title}::{safe(message).translate(_DATA)}\n"
+    told = ",".join(
+        f"{key}={safe(value).translate(_PROPERTY)}"
+        for key, value in {**properties, "title": title}.items()
+    )
+    return f"::{level} {told}::{safe(message).translate(_DATA)}\n"

@@ -257,6 +257,34 @@ def test_a_model_of_two_names_loads(tmp_path: Path) -> None:
     assert found.metadata == theirs.metadata == {"head.weight": "embed.weight"}
 
 
+def test_columns_of_one_matrix_are_no_tie(tmp_path: Path) -> None:
+    """Their stretches meet, their bytes do not, so each can be written on its own."""
+    whole = torch.arange(24.0).reshape(4, 6)
+    source = opened(OrderedDict(q=whole[:, :2], k=whole[:, 2:4], v=whole[:, 4:]), str(tmp_path))
+    assert_same(saved(source, str(tmp_path), "safetensors"), source)
+    loaded = load_file(tmp_path / "out.safetensors")
+    assert torch.equal(torch.cat([loaded["q"], loaded["k"], loaded["v"]], 1), whole)
+    crossing = opened(OrderedDict(q=whole[:, :3], k=whole[:, 2:]), str(tmp_path))
+    with pytest.raises(UsageError, match="'k' shares bytes"):
+        saved(crossing, str(tmp_path), "safetensors")
+
+
+def test_metadata_that_would_be_read_as_a_tie(tmp_path: Path) -> None:
+    source = opened(OrderedDict(pt=torch.zeros(2)), str(tmp_path))
+    source = replace(source, metadata={"format": "pt"})
+    for form in ("safetensors", "sharded"):
+        assert_same(saved(source, str(tmp_path), form), source)
+
+
+def test_a_tie_that_is_no_more(tmp_path: Path) -> None:
+    tied = OrderedDict(a=torch.zeros(2), b=torch.ones(2))
+    source = replace(opened(tied, str(tmp_path)), metadata={"b": "a", "note": "kept"})
+    for form in ("safetensors", "sharded", "torch"):
+        found = saved(source, str(tmp_path), form)
+        assert {k: v for k, v in found.metadata.items() if k != "total_size"} == {"note": "kept"}
+        assert not found.groups()
+
+
 @pytest.mark.parametrize("dtype", ["int16", "float32", "complex64", "float64", "bool"])
 @FORMATS
 def test_big_endian_bytes_are_turned(tmp_path: Path, dtype: str, form: str) -> None:

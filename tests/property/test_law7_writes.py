@@ -202,12 +202,14 @@ def test_a_killed_writer(tmp_path: Path, name: str) -> None:
         wholes.append(target.read_bytes())
     chance = random.Random(0)
     littered = 0
-    for _ in range(8):
+    for _ in range(7):
         argv = [sys.executable, "-c", WRITER, str(target)]
         with subprocess.Popen(argv, stdout=subprocess.PIPE, cwd=ROOT) as process:
             assert process.stdout is not None
             process.stdout.readline()
-            time.sleep(chance.random() * 0.05)
+            while len(os.listdir(tmp_path)) == 1:
+                assert process.poll() is None
+            time.sleep(chance.random() * 0.03)
             process.send_signal(signal.SIGKILL)
         assert target.read_bytes() in wholes
         littered += len(os.listdir(tmp_path)) > 1

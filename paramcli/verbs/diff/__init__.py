@@ -97,7 +97,11 @@ def diff(
         fused=found.fused,
         transposed=found.transposed + tuple(_turned_in_place(a, b, alike, changed)),
         ambiguous=found.ambiguous,
-        values=tuple(metrics_of(name, changed[name]) for name, *_ in alike if name in changed),
+        values=tuple(
+            metrics_of(name, changed[name])._replace(shape=one.shape)
+            for name, one, _ in alike
+            if name in changed
+        ),
         ties=compare_ties(left.groups, right.groups, found.pairs),
         rules=(),
         modules=modules((name for name, *_ in alike), changed),

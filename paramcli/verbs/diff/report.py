@@ -113,6 +113,7 @@ class ValueChange(NamedTuple):
     nan: int = 0
     infinite: int = 0
     finite: Metrics | None = None
+    shape: Shape | None = None
 
 
 class TieChange(NamedTuple):
