@@ -212,8 +212,8 @@ class Checkpoint:
     `values` what in it is no tensor, `notes` what the reader should hear on stderr, and
     `problems` disagreements inside it (an index that names what no shard has). `locate` says
     where a storage's bytes lie, None where they lie nowhere or not as they are; `unpack` gives
-    those that are compressed or scattered, and `draw` fills a buffer with a stretch, from a byte on,
-    of those that are computed rather than stored.
+    those that are compressed or scattered, and `draw` fills a buffer with a stretch, from a byte
+    on, of those that are computed rather than stored.
     """
 
     origin: str
