@@ -33,6 +33,7 @@ def trunc_normal(  # noqa: PLR0913 - a distribution of five parameters
     std: float = 1.0,
     mean: float = 0.0,
     cut: float = 3.0,
+    *,
     a: float | None = None,
     b: float | None = None,
 ) -> Law:

@@ -34,6 +34,7 @@ def fill(  # noqa: PLR0913 - what is drawn, for whom, and where to
     key: Key,
     start: int,
     out: Array,
+    *,
     filler: Filler,
     made: Made | None = None,
 ) -> None:
@@ -68,9 +69,9 @@ def fill(  # noqa: PLR0913 - what is drawn, for whom, and where to
 
 
 def encode(numbers: Numbers, dtype: str) -> NDArray[Any]:
-    """Round numbers to a type, in NumPy's own or as codes. Raises UsageError if it cannot hold them.
+    """Round numbers to a type, in NumPy's own or as codes.
 
-    Integers and bool take only what they hold exactly.
+    Integers and bool take only what they hold exactly. Raises UsageError for what no code is near.
     """
     if dtype in ("float64", "float32") or dtype in NARROW:
         with np.errstate(over="ignore"):

@@ -70,13 +70,14 @@ def tutorial(subject: Subject) -> Law:
 def lstm_forget(subject: Subject, value: float = 1.0) -> Law:
     """Biases of an LSTM: `value` at the forget gate, 0 elsewhere, so that it remembers at first.
 
-    Jozefowicz, Zaremba, Sutskever 2015. torch adds two biases: the second one is left at 0.
+    Jozefowicz, Zaremba, Sutskever 2015. torch adds two biases: the second one is left at 0, and so
+    are those of other RNNs.
     """
-    if subject.role != "bias" or len(subject.parts) != _LSTM:
+    if subject.role != "bias" or not subject.leaf.startswith(("bias_ih", "bias_hh")):
         raise UsageError(
             f"{subject.name} is no bias of an LSTM", hint="name them: 'lstm.bias*=lstm_forget'"
         )
-    if "_hh" in subject.leaf:
+    if "_hh" in subject.leaf or len(subject.parts) != _LSTM:
         return constant(subject, 0.0)
     hidden = subject.parts[0]
     zeros = Constant(0.0)

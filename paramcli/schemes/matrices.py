@@ -80,7 +80,7 @@ def orthogonal(subject: Subject, gain: float = 1.0) -> Law:
         for height in heights
     ]
     square = sum(min(height, columns) for height in heights) / max(rows * columns, 1)
-    return _wholes(subject, fills, gain * math.sqrt(square), f"orthogonal(gain={number(gain)})")
+    return _wholes(fills, gain * math.sqrt(square), f"orthogonal(gain={number(gain)})")
 
 
 def delta_orthogonal(subject: Subject, gain: float = 1.0) -> Law:
@@ -103,7 +103,7 @@ def delta_orthogonal(subject: Subject, gain: float = 1.0) -> Law:
         partial(_delta_orthogonal, subject.shape, gain, double),
     )
     std = gain * math.sqrt(columns / max(subject.numel, 1))
-    return _wholes(subject, [fill], std, f"delta_orthogonal(gain={number(gain)})")
+    return _wholes([fill], std, f"delta_orthogonal(gain={number(gain)})")
 
 
 def sparse(subject: Subject, sparsity: float, std: float = 0.01) -> Law:
@@ -118,7 +118,7 @@ def sparse(subject: Subject, sparsity: float, std: float = 0.01) -> Law:
     zeros = math.ceil(sparsity * rows)
     fill = Whole((rows, columns), 32 * subject.numel, partial(_sparse, (rows, columns), zeros, std))
     words = f"sparse({number(sparsity)}, std={number(std)})"
-    return _wholes(subject, [fill], std * math.sqrt(1 - zeros / max(rows, 1)), words)
+    return _wholes([fill], std * math.sqrt(1 - zeros / max(rows, 1)), words)
 
 
 def icnr(
@@ -144,7 +144,7 @@ def icnr(
     return law._replace(pieces=pieces, words=f"icnr({upscale}), {law.words}")
 
 
-def _wholes(subject: Subject, fills: list[Whole], std: float, words: str) -> Law:
+def _wholes(fills: list[Whole], std: float, words: str) -> Law:
     pieces: list[Piece] = []
     start = 0
     for fill in fills:

@@ -42,7 +42,7 @@ class Guess(NamedTuple):
     why: str
 
 
-def guess(
+def guess(  # noqa: PLR0911 - rules, of which the first that fits says it
     name: str, shape: tuple[int, ...], siblings: Mapping[str, tuple[int, ...]], kind: str = ""
 ) -> Guess:
     """Tell the role of a floating-point tensor.
@@ -83,7 +83,7 @@ def is_norm(module: str, kind: str = "") -> bool:
     return bool(_NORM.search(module) or _NORM.search(kind))
 
 
-def _vector(
+def _vector(  # noqa: PLR0911 - as above
     leaf: str, shape: tuple[int, ...], siblings: Mapping[str, tuple[int, ...]], norm: str
 ) -> Guess:
     """Tell the role of a tensor of rank 1 or 0; `norm` is the module's name if it is a norm."""

@@ -57,7 +57,7 @@ ALIASES = {
     "small": "small_init", "deep_norm": "deepnorm", "tfixup": "t_fixup", "forget": "lstm_forget",
     "mu_p": "mup", "zero_init_residual": "zero_residual", "net3d": "tutorial",
 }  # fmt: skip
-"""Other names of these. Where PyTorch and JAX draw differently under two names, both are schemes."""
+"""Other names of these. Where PyTorch and JAX draw differently, both have schemes of their own."""
 
 _GROUP = "paramcli.schemes"
 
@@ -160,7 +160,7 @@ def _checked(name: str, parameter: Parameter, value: Value) -> Value:
         if "bool" in kinds:
             return value
     elif isinstance(value, int | float):
-        if "int" in kinds and value.is_integer():
+        if "int" in kinds and float(value).is_integer():
             return int(value)
         if "float" in kinds:
             return float(value)

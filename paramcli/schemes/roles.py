@@ -1,4 +1,4 @@
-"""Each tensor of a checkpoint as a subject: its role, fans, parts and place, and how they are known.
+"""Each tensor of a checkpoint as a subject: its role, fans, parts, place, and how they are known.
 
 From modules where a target has them, else from names and shapes alone.
 """
@@ -152,7 +152,7 @@ def _role_in_module(leaf: str, owner: Owner, classes: frozenset[str], name: str)
     return None
 
 
-def _fans(
+def _fans(  # noqa: PLR0911 - one for each kind of layer
     name: str, shape: Shape, owner: Owner | None, siblings: Mapping[str, Shape], role: str
 ) -> _Fans:
     """Fans as `torch.nn.init` counts them, and as the module, if known, says otherwise."""
@@ -165,7 +165,7 @@ def _fans(
             return _Fans(shape[1], each, (each,) * 3, why="q, k and v stacked")
         return _Fans(parts=(each,) * 3, why="of q, k and v")
     if role == "bias":
-        return _bias(name, leaf, owner, siblings)
+        return _bias(leaf, owner, siblings)
     if len(shape) < _MATRIX:
         return _Fans()
     size = math.prod(shape[2:])
@@ -224,7 +224,7 @@ def _recurrent(
     return _Fans(shape[1], hidden, parts, why=why)
 
 
-def _bias(name: str, leaf: str, owner: Owner | None, siblings: Mapping[str, Shape]) -> _Fans:
+def _bias(leaf: str, owner: Owner | None, siblings: Mapping[str, Shape]) -> _Fans:
     """The fan by which torch bounds a bias: of the weight beside it, as its shape has it."""
     weight = siblings.get("weight" if leaf == "bias" else leaf.replace("bias", "weight"), ())
     if len(weight) < _MATRIX:

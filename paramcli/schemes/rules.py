@@ -1,12 +1,18 @@
-"""Rules: which scheme fills which tensors. The last rule that matches a tensor wins it."""
+"""Rules: which scheme fills which tensors. The last rule that matches a tensor wins it.
+
+What a rule matches by are names (glob, `/regex/`, module path), roles (`@bias`) and types of
+modules: `nn.Conv2d` for their weights, `nn.Conv2d.bias` for another tensor, `nn.Conv2d.*` for all.
+Names are matched with and without what wraps a model, `module.` and `_orig_mod.` say.
+"""
 
 from __future__ import annotations
 
 import re
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from paramcli.errors import PatternError, UsageError
+from paramcli.schemes.recipes import Rule
 from paramcli.schemes.subject import ROLES
 from paramcli.select import compile_pattern, near
 
@@ -17,7 +23,7 @@ if TYPE_CHECKING:
 
     Test = Callable[[Subject, Sequence[str]], bool]
 
-__all__ = ["Rule", "assign", "generic", "parse_rule"]
+__all__ = ["Rule", "assign", "generic", "parse_rule", "written"]
 
 _SCHEME = re.compile(r"[^\W\d][\w.]*(?:\(.*\))?", re.DOTALL)
 _WRAPPERS = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_forward_module")
@@ -26,19 +32,9 @@ _NOT_WEIGHTS = frozenset({"bias", "norm_bias", "running_mean", "running_var", "c
 _SHOWN = 3
 
 
-class Rule(NamedTuple):
-    """A pattern and the scheme that fills what it matches, both as they are written.
-
-    Patterns are names (glob, `/regex/`, module path), roles (`@bias`) and types of modules:
-    `nn.Conv2d` for their weights, `nn.Conv2d.bias` for another tensor, `nn.Conv2d.*` for all.
-    Names are matched with and without what wraps a model, `module.` and `_orig_mod.` say.
-    """
-
-    match: str
-    scheme: str
-
-    def __str__(self) -> str:
-        return f"{self.match}={self.scheme}"
+def written(rule: Rule) -> str:
+    """A rule as it is given on the command line."""
+    return f"{rule.match}={rule.scheme}"
 
 
 def parse_rule(text: str) -> Rule:
@@ -147,16 +143,16 @@ def _matches_nothing(
     if rule.match.startswith("@"):
         there = dict.fromkeys(f"@{subject.role}" for subject in subjects)
         return UsageError(
-            f"the rule {rule} matches no tensor", hint=f"there are {', '.join(there)}"
+            f"the rule {written(rule)} matches no tensor", hint=f"there are {', '.join(there)}"
         )
     if _MODULE.fullmatch(rule.match):
         there = dict.fromkeys(f"nn.{one.module}" for one in subjects if one.module)
         hint = f"there are {', '.join(there)}" if there else "only a class target has modules"
-        return UsageError(f"the rule {rule} matches no tensor", hint=hint)
+        return UsageError(f"the rule {written(rule)} matches no tensor", hint=hint)
     names = [name for one in subjects for name in (one.name, *aliases.get(one.name, ()))]
     close = near(rule.match.strip("/"), names)
     return UsageError(
-        f"the rule {rule} matches no tensor",
+        f"the rule {written(rule)} matches no tensor",
         hint=f"did you mean {' or '.join(close)}?" if close else "paramcli list shows the names",
     )
 

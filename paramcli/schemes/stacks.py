@@ -1,4 +1,4 @@
-"""Which layer of which stack a tensor belongs to, and whether it ends a residual branch: by name."""
+"""Which layer of a stack a tensor belongs to, and whether it ends a residual branch: by name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["blocks"]
 
 _STAGED = frozenset({"blocks", "layers", "resblocks"})
-"""Containers of layers that stand inside the numbered stages of others: Swin's layers.0.blocks.1."""
+"""Containers of layers that stand inside numbered stages: Swin's layers.0.blocks.1."""
 
 _LAST = re.compile(
     r"(?:^|\.)(?:c_proj|o_proj|out_proj|proj_out|down_proj|proj|wo|w2|o|out|fc2|fc_out|linear2|lin2"
@@ -38,7 +38,7 @@ def blocks(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Block]:
     """Find the layer that each tensor belongs to, for those in a numbered stack of them.
 
     Layers are counted in the order of their numbers, over stages too: a ResNet's layer1.0 to
-    layer4.1 are eight. What has no modules inside, such as the members of a Sequential, is no layer.
+    layer4.1 are eight. What has no modules inside, as members of a Sequential, is no layer.
     """
     places: dict[str, _Place] = {}
     inside: dict[_Place, dict[str, tuple[int, ...]]] = {}

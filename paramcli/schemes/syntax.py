@@ -1,4 +1,4 @@
-"""Schemes as they are written: `kaiming_normal(mode=fan_out, a=0.1)`, with a caret under mistakes."""
+"""Schemes as they are written: `kaiming_normal(mode=fan_out, a=0.1)`; a caret under mistakes."""
 
 from __future__ import annotations
 

@@ -130,7 +130,7 @@ def fixup(subject: Subject, m: int = 2) -> Law:
         return kaiming_normal(subject)
     if subject.block.residual:
         return constant(subject, 0.0)
-    if m < 2:  # noqa: PLR2004 - the exponent's divisor
+    if m < 2:
         raise UsageError(f"fixup: a branch of m={m} layers has none before the last")
     branches = subject.block.count * max(1, subject.block.branches)
     law = kaiming_normal(subject)
@@ -150,7 +150,7 @@ def mup(subject: Subject, std: float = 0.02) -> Law:
             f"mup: {subject.name} has no counterpart of a base width",
             hint="--base TARGET names the model that was tuned",
         )
-    if subject.role in ("embedding", "position") or len(subject.shape) < 2:  # noqa: PLR2004
+    if subject.role in ("embedding", "position") or len(subject.shape) < 2:
         return drawn(subject, Normal(0.0, std))
     inputs = tuple(range(1, len(subject.shape)))
     outputs: tuple[int, ...] = (0,)
@@ -168,7 +168,7 @@ def vit(subject: Subject) -> Law:
 
     Dosovitskiy et al. 2021, arXiv:2010.11929; `timm.models.vision_transformer`.
     """
-    if subject.role == "weight" and len(subject.shape) > 2:  # noqa: PLR2004 - a patch embedding
+    if subject.role == "weight" and len(subject.shape) > 2:
         return torch(subject)
     return drawn(subject, Normal(0.0, 0.02))
 

@@ -132,12 +132,12 @@ class _Drawing:
         made = self._made(one)
         where = key(self._plan.seed, one.info.name)
         if self._device == "cpu":
-            fill(one.law, name, where, start, out, self._filler(), made)
+            fill(one.law, name, where, start, out, filler=self._filler(), made=made)
             return
         import torch
 
         drawn = torch.empty(len(out), dtype=getattr(torch, name), device=self._device)
-        fill(one.law, name, where, start, drawn, self._filler(), made)
+        fill(one.law, name, where, start, drawn, filler=self._filler(), made=made)
         buffer[:] = memoryview(drawn.cpu().view(torch.uint8).numpy().data)
 
     def _filler(self) -> Filler:

@@ -12,7 +12,7 @@ from paramcli.schemes import registry
 from paramcli.schemes.draws import DTYPES as DRAWN
 from paramcli.schemes.law import Constant, Given, Whole
 from paramcli.schemes.roles import subjects
-from paramcli.schemes.rules import assign
+from paramcli.schemes.rules import assign, written
 from paramcli.schemes.stream import STREAM
 
 if TYPE_CHECKING:
@@ -288,7 +288,7 @@ def _planned(
         _check(law, info.dtype.name)
     except UsageError as error:
         hint = error.hint or f"give it a rule of its own: --rule '{info.name}=zeros'"
-        raise UsageError(f"the rule {rule} cannot fill {info.name}: {error}", hint=hint) from None
+        raise UsageError(f"the rule {written(rule)} cannot fill {info.name}: {error}", hint=hint) from None
     return Planned(info, subject, rule, law, None, others)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from paramcli.schemes.rules import written
 from paramcli.verbs.initialize.sampling import Scores, scores
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def _row(plan: Plan, item: Item, measured: Mapping[str, Measured] | None) -> Ini
     return Initialized(
         info=item.info,
         scheme=_words(plan, item),
-        rule=str(one.rule or ""),
+        rule=written(one.rule) if one.rule is not None else "",
         role=one.subject.role,
         why=one.subject.why,
         fan_in=one.subject.fan_in,
