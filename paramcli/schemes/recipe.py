@@ -166,8 +166,7 @@ def write_recipe(recipe: Recipe, used: Sequence[Rule]) -> str:
         lines.append(f"apply = {_quoted(recipe.apply)}")
     lines.append("rules = [")
     lines += (
-        f"  {{ match = {_quoted(rule.match)}, scheme = {_quoted(rule.scheme)} }},"
-        for rule in used
+        f"  {{ match = {_quoted(rule.match)}, scheme = {_quoted(rule.scheme)} }}," for rule in used
     )
     return "\n".join([*lines, "]"]) + "\n"
 

@@ -55,7 +55,7 @@ def initialized(
 
 def one_at_a_time(plan: Plan, device: str = "cpu") -> bool:
     """Whether several workers would all have to make, or hold, the same large things."""
-    return device != "cpu" or bool(plan.memory) or plan.recipe.name == "model"
+    return device != "cpu" or bool(plan.memory) or plan.constructed
 
 
 def metadata_of(plan: Plan, version: str) -> dict[str, str]:
@@ -72,6 +72,8 @@ def metadata_of(plan: Plan, version: str) -> dict[str, str]:
     }
     if plan.modules:
         told["paramcli.modules"] = _modules(plan)
+    if plan.narrow:
+        told["paramcli.base"] = json.dumps(plan.narrow, ensure_ascii=False, sort_keys=True)
     kept = [one.info.name for one in plan.tensors if one.kept is not None]
     if kept:
         told["paramcli.kept"] = json.dumps(kept, ensure_ascii=False)

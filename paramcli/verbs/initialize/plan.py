@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from paramcli.checkpoint import DTYPES, Storage
+from paramcli.checkpoint import DTYPES, Storage, share
 from paramcli.errors import UsageError
 from paramcli.save.sharing import stored_tensors
 from paramcli.schemes import registry
@@ -93,6 +93,7 @@ class Plan(NamedTuple):
     modules: Mapping[str, Owner]
     touched: Mapping[str, tuple[str, ...]]
     base: Checkpoint | None
+    narrow: Mapping[str, tuple[int, ...]]
     notes: tuple[str, ...]
     stream: str = STREAM
 
@@ -111,6 +112,11 @@ class Plan(NamedTuple):
         """Whether the model's own constructor must be asked for values."""
         return any(one.given for one in self.tensors)
 
+    @property
+    def constructed(self) -> bool:
+        """Whether its parameters are among them, which it must draw then."""
+        return any(one.given and one.info.kind != "buffer" for one in self.tensors)
+
 
 def make_plan(  # noqa: PLR0913 - all that determines the result
     checkpoint: Checkpoint,
@@ -119,23 +125,28 @@ def make_plan(  # noqa: PLR0913 - all that determines the result
     seed: int | None = None,
     dtype: str | None = None,
     base: Checkpoint | None = None,
+    narrow: Mapping[str, tuple[int, ...]] | None = None,
     touched: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Plan:
     """Plan the initialization of a checkpoint. Neither reads nor draws values.
 
     `seed` and `dtype` go before those of the recipe; a seed that nobody gives is 0. What `base`
-    has is kept, by any name of a tie. Raises UsageError where a tensor has no rule or a rule no
+    has is kept, by any name of a tie. `narrow` are the shapes of the model that muP was tuned on.
+    Raises UsageError where a tensor has no rule or a rule no
     tensor, and for what a scheme cannot fill.
     """
     seed = seed if seed is not None else recipe.seed or 0
-    dtype = dtype or recipe.dtype
+    dtype = (dtype or recipe.dtype or "").removeprefix("torch.") or None
     _check_open(checkpoint)
     stored = [
         (_fresh(info, number, cast), tuple(_viewed(other, info, number, cast) for other in others))
         for cast in [_cast(dtype)]
         for number, (info, others) in enumerate(stored_tensors(checkpoint))
     ]
-    described = subjects(checkpoint)
+    narrow = narrow or {}
+    described = {
+        name: one._replace(base=narrow.get(one.name)) for name, one in subjects(checkpoint).items()
+    }
     kept, notes = _kept(stored, base)
     drawn = [
         described[info.name]._replace(dtype=info.dtype)
@@ -155,7 +166,7 @@ def make_plan(  # noqa: PLR0913 - all that determines the result
     used = {one.rule for one in tensors}
     of = {info.name: one for one in tensors for info in (one.info, *one.others)}
     views = {info.name: info for one in tensors for info in (one.info, *one.others)}
-    groups = checkpoint.groups()
+    groups = share(views[info.name] for info in checkpoint)
     group = {name: each.id for each in groups for name in each.names}
     return Plan(
         target=checkpoint.origin,
@@ -173,6 +184,7 @@ def make_plan(  # noqa: PLR0913 - all that determines the result
         modules=checkpoint.modules,
         touched=touched or {},
         base=base,
+        narrow=narrow,
         notes=notes,
     )
 
@@ -193,10 +205,9 @@ def _check_open(checkpoint: Checkpoint) -> None:
 def _cast(name: str | None) -> DType | None:
     if name is None:
         return None
-    plain = name.removeprefix("torch.")
-    if plain not in DRAWN:
+    if name not in DRAWN:
         raise UsageError(f"--dtype {name} cannot be drawn", hint=f"there are {', '.join(DRAWN)}")
-    return DTYPES[plain]
+    return DTYPES[name]
 
 
 def _typed(info: TensorInfo, cast: DType | None) -> DType:
@@ -288,7 +299,9 @@ def _planned(
         _check(law, info.dtype.name)
     except UsageError as error:
         hint = error.hint or f"give it a rule of its own: --rule '{info.name}=zeros'"
-        raise UsageError(f"the rule {written(rule)} cannot fill {info.name}: {error}", hint=hint) from None
+        raise UsageError(
+            f"the rule {written(rule)} cannot fill {info.name}: {error}", hint=hint
+        ) from None
     return Planned(info, subject, rule, law, None, others)
 
 

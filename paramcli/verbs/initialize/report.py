@@ -51,7 +51,7 @@ class Initialized(NamedTuple):
 
 
 class InitReport(NamedTuple):
-    """A whole run. `output` is None for a preview or a plan.
+    """A whole run. `drawn` is False for a plan alone; `output` is None for that and a preview.
 
     `numel` and `bytes` count shared ones once, `kept` the tensors whose values stand; `memory` is
     the most that one tensor takes.
@@ -70,6 +70,7 @@ class InitReport(NamedTuple):
     bytes: int
     memory: int
     kept: int
+    drawn: bool
     output: str | None
     notes: tuple[str, ...]
 
@@ -97,6 +98,7 @@ def report(
         bytes=plan.nbytes,
         memory=plan.memory,
         kept=sum(one.kept is not None for one in plan.tensors),
+        drawn=measured is not None,
         output=output,
         notes=plan.notes,
     )

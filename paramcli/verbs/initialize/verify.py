@@ -50,8 +50,8 @@ class VerifyReport(NamedTuple):
         return not (self.changed or self.missing or self.unexpected)
 
 
-def recorded(file: Checkpoint) -> Plan:
-    """Plan anew what a file's metadata says that it was made by.
+def recorded(file: Checkpoint, target: Checkpoint | None = None) -> Plan:
+    """Plan anew what a file's metadata says that it was made by, of a `target` or of its own names.
 
     Raises SourceError where there is no recipe in it, or one of another stream.
     """
@@ -68,10 +68,11 @@ def recorded(file: Checkpoint) -> Plan:
             hint="use the version of paramcli that wrote it",
         )  # fmt: skip
     recipe = read_recipe(text, f"{file.origin}: {_RECIPE}")
-    known = _known(file)
     kept = _kept(file)
-    base = replace(file, entries=tuple(info for info in known if info.name in kept))
-    return make_plan(known, recipe._replace(needed=frozenset()), base=base)
+    base = replace(file, entries=tuple(info for info in file if info.name in kept))
+    return make_plan(
+        target or _known(file), recipe._replace(needed=frozenset()), base=base, narrow=_narrow(file)
+    )
 
 
 def _known(file: Checkpoint) -> Checkpoint:
@@ -145,6 +146,18 @@ def _kept(file: Checkpoint) -> set[str]:
     if not _texts(names):
         raise SourceError("its metadata 'paramcli.kept' are damaged", path=file.origin)
     return set(names)
+
+
+def _narrow(file: Checkpoint) -> dict[str, tuple[int, ...]]:
+    """Shapes of the model that muP was tuned on."""
+    try:
+        found = json.loads(file.metadata.get("paramcli.base", "{}"))
+        shapes = {str(name): tuple(shape) for name, shape in found.items()}
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        shapes = {"": ("",)}
+    if not all(type(size) is int and size >= 0 for shape in shapes.values() for size in shape):
+        raise SourceError("its metadata 'paramcli.base' are damaged", path=file.origin)
+    return shapes
 
 
 def verify(
