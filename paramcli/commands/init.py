@@ -43,9 +43,7 @@ if TYPE_CHECKING:
 __all__ = ["init"]
 
 _UNITS = {"": 1, "K": 1000, "M": 1000**2, "G": 1000**3, "T": 1000**4}
-_SIZE = re.compile(
-    r"(?P<number>[0-9]+(?:\.[0-9]+)?)\s*(?P<unit>[KMGT]?)(?P<binary>i?)B?", re.IGNORECASE
-)
+_SIZE = re.compile(r"(?i)(?P<number>[0-9]+(?:\.[0-9]+)?)\s*(?P<unit>[KMGT]?)(?P<binary>i?)B?")
 
 
 def init(  # noqa: PLR0913 - one parameter for each documented option

@@ -12,9 +12,9 @@ from paramcli.errors import ParamcliError, SourceError, UsageError
 from paramcli.sources import user_code
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
-    from torch import Tensor, nn
+    from torch import nn
 
     from paramcli.sources import Request
 
@@ -106,6 +106,8 @@ def _build(request: Request, found: object) -> tuple[nn.Module, tuple[str, ...]]
     import torch
     from torch import nn
 
+    from paramcli.sources.meta import on_meta
+
     target, arguments = request.target, request.arguments
     if isinstance(found, nn.Module):
         if arguments:
@@ -122,7 +124,7 @@ def _build(request: Request, found: object) -> tuple[nn.Module, tuple[str, ...]]
         with user_code.blame(f"{target}: building it"):
             return _made(target, found, arguments), (_SEEDED.format(request.seed),)
     # An error here may be the meta device's doing; the user's own will be raised again below.
-    with contextlib.suppress(Exception, SystemExit), torch.device("meta"), _nothing_drawn():
+    with contextlib.suppress(Exception, SystemExit), on_meta():
         return _made(target, found, arguments), ()
     with user_code.blame(f"{target}: building it"):
         return _made(target, found, arguments), (_ON_THE_CPU,)
@@ -169,24 +171,3 @@ def _check(target: str, make: Callable[..., object], arguments: Mapping[str, obj
             f"{target} needs the argument {', '.join(missing)}",
             hint=f"give it as {' '.join(f'--arg {name}=…' for name in missing)}",
         )
-
-
-@contextlib.contextmanager
-def _nothing_drawn() -> Iterator[None]:
-    """Make the functions of `torch.nn.init` leave tensors as they are: no value will be read."""
-    from torch.nn import init
-
-    drawing = {
-        name: function
-        for name, function in vars(init).items()
-        if name.endswith("_") and not name.startswith("_")
-    }
-
-    def untouched(tensor: Tensor, *_: object, **__: object) -> Tensor:
-        return tensor
-
-    vars(init).update(dict.fromkeys(drawing, untouched))
-    try:
-        yield
-    finally:
-        vars(init).update(drawing)

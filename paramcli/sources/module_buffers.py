@@ -58,6 +58,11 @@ class _Undrawn(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self._affected: dict[int, torch.UntypedStorage] = {}
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Keep torch from importing its compiler, for seconds, only to leave this alone."""
+        return False
+
     def affects(self, value: object) -> bool:
         """Whether a value is a tensor that depends on random numbers."""
         return isinstance(value, Tensor) and _address(value) in self._affected

@@ -59,8 +59,8 @@ def _both(expected: float | None, actual: float | None) -> str:
     """Write what is expected and what was found: `0.02 → 0.01998`, one of them if they agree."""
     if actual is None:
         return short(expected)
-    wanted, found = "?" if expected is None else short(expected), short(actual, 4)
-    return found if wanted == found else f"{wanted} → {found}"
+    wanted, found = short(expected), short(actual)
+    return found if wanted in ("", found) else f"{wanted} → {found}"
 
 
 def deviation(one: Initialized) -> str:

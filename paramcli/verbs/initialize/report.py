@@ -130,7 +130,7 @@ def _row(plan: Plan, item: Item, measured: Mapping[str, Measured] | None) -> Ini
 
 
 def _words(plan: Plan, item: Item) -> str:
-    """What fills a tensor, in words; where a function was applied, on which modules."""
+    """What fills a tensor, in words; what an applied function wrote more than once, by whom."""
     one = item.of
     if one.kept is not None and plan.base is not None:
         return f"kept from {plan.base.origin}"
@@ -138,7 +138,9 @@ def _words(plan: Plan, item: Item) -> str:
     if not touched:
         return one.words
     function = plan.recipe.apply.rpartition(":")[2]
-    return f"{function}: {', then '.join(path or 'the model' for path in touched)}"
+    if len(touched) == 1:
+        return function
+    return f"{function}({', then '.join(path or 'the model' for path in touched)})"
 
 
 def measure(
