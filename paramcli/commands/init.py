@@ -306,7 +306,8 @@ def _carried_out(plan: Plan, opened: _Opened, where: _Where) -> InitReport:
     workers = 1 if one_at_a_time(plan, where.device) else None
     if not where.output:
         return report(plan, followed(lambda progress: measure_drawn(plan, made, workers, progress)))
-    if plan.base is not None and not where.in_place and _same_file(where.output, plan.base.origin):
+    sources = {one.source.origin for one in plan.tensors if one.source is not None}
+    if not where.in_place and any(_same_file(where.output, source) for source in sources):
         raise UsageError(
             f"{where.output} is what is read", hint="write to another file, or give --in-place"
         )
@@ -344,7 +345,12 @@ def _verified(path: str, request: Request | None, asked: _Asked, look: _Look) ->
             )
         plan = recorded(file)
     else:
-        own = None if asked.anything else recorded(file)
+        own = None if asked.scheme or asked.recipe or asked.rules else recorded(file)
+        if own and own.recipe.apply != asked.apply:
+            raise UsageError(
+                f"{path} says that it was made by applying {own.recipe.apply or 'nothing'}",
+                hint="give the same --apply: code that a file names is not run by itself",
+            )
         opened = _open(request, own.recipe if own else _composed(asked, project=False))
         if own:
             plan = recorded(file, opened.checkpoint)

@@ -164,5 +164,5 @@ def _unmatched(missed: Sequence[Subject]) -> UsageError:
     many = len(missed) > 1
     return UsageError(
         f"no rule matches {len(missed):,} tensor{'s' * many}: {shown}",
-        hint=f"give {'each' if many else 'it'} one, such as --rule '{missed[0].name}=zeros'",
+        hint=f"give a --scheme for the rest, or rules: --rule '{missed[0].name}=zeros'",
     )

@@ -21,7 +21,7 @@ _TRIANGLES = (torch.ops.aten.tril.default, torch.ops.aten.triu.default)
 @contextlib.contextmanager
 def on_meta() -> Iterator[None]:
     """Have tensors made on the meta device, and `torch.nn.init` leave them as they are."""
-    with torch.device("meta"), nothing_drawn(), _Triangles():
+    with torch.device("meta"), nothing_drawn(), _Triangles():  # type: ignore[no-untyped-call]
         yield
 
 
@@ -46,7 +46,7 @@ def nothing_drawn() -> Iterator[None]:
         vars(init).update(drawing)
 
 
-class _Triangles(TorchDispatchMode):
+class _Triangles(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Answers what causal masks are made by, for which torch would import its compiler: seconds."""
 
     @classmethod

@@ -10,7 +10,7 @@ from paramcli.checkpoint import Checkpoint
 from paramcli.errors import ParamcliError
 from paramcli.schemes.recipe import write_recipe
 from paramcli.schemes.stream import key
-from paramcli.verbs.initialize.plan import DRAWN_FILE
+from paramcli.verbs.initialize.layout import DRAWN_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -65,7 +65,7 @@ def metadata_of(plan: Plan, version: str) -> dict[str, str]:
     """
     told = {
         "format": "pt",
-        "paramcli.recipe": write_recipe(plan.recipe, plan.rules),
+        "paramcli.recipe": write_recipe(plan.recipe, plan.rules or plan.recipe.rules),
         "paramcli.seed": str(plan.seed),
         "paramcli.stream": plan.stream,
         "paramcli.version": version,
@@ -162,7 +162,7 @@ class _Drawing:
             from paramcli.verbs.initialize.values import Stored
 
             self._own.reading, self._own.stored = None, None
-            checkpoint, info = self._plan.base, one.kept
+            checkpoint, info = one.source, one.kept
             if info is None:
                 checkpoint, info = self._constructed, _constructed(self._given, one)
             assert checkpoint is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from paramcli.checkpoint import DTYPES, Storage, share
+from paramcli.checkpoint import share
 from paramcli.errors import UsageError
 from paramcli.save.sharing import stored_tensors
 from paramcli.schemes import registry
@@ -14,11 +14,12 @@ from paramcli.schemes.law import Constant, Given, Whole
 from paramcli.schemes.roles import subjects
 from paramcli.schemes.rules import assign, written
 from paramcli.schemes.stream import STREAM
+from paramcli.verbs.initialize.layout import cast_to, check_plain, fresh, kept_of, viewed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from paramcli.checkpoint import Checkpoint, DType, Group, TensorInfo
+    from paramcli.checkpoint import Checkpoint, Group, TensorInfo
     from paramcli.owners import Owner
     from paramcli.schemes.law import Law
     from paramcli.schemes.recipe import Recipe
@@ -33,9 +34,9 @@ _SHOWN = 3
 class Planned(NamedTuple):
     """One tensor with bytes of its own, and what will fill it.
 
-    `info` is as it will be: row-major, a storage to itself, its type cast. Where `kept` is the
-    tensor of BASE whose values stand, there are no rule and no law. `others` are the names tied to
-    it, and views of it.
+    `info` is as it will be: row-major, a storage to itself, its type cast. Where `kept` is a tensor
+    of the checkpoint `source` whose values stand, there are no rule and no law. `others` are the
+    names tied to it, and views of it.
     """
 
     info: TensorInfo
@@ -43,12 +44,15 @@ class Planned(NamedTuple):
     rule: Rule | None
     law: Law | None
     kept: TensorInfo | None
+    source: Checkpoint | None
     others: tuple[TensorInfo, ...]
 
     @property
     def words(self) -> str:
         """What fills it, shortly."""
-        return self.law.words if self.law is not None else "kept"
+        if self.law is not None:
+            return self.law.words
+        return f"kept from {self.source.origin}" if self.source is not None else ""
 
     @property
     def given(self) -> bool:
@@ -76,8 +80,7 @@ class Plan(NamedTuple):
     """All that determines the result, in the order of the target's names.
 
     `recipe` is what was asked for, `rules` those of it that won a tensor, `touched` what an applied
-    function wrote, by name. `cannot` says why values are not there that the model's constructor
-    would give, "" where they are. `base` is the checkpoint whose values are kept.
+    function wrote, by name; `modules` and `narrow` are what roles and fans were told by.
     """
 
     target: str
@@ -92,7 +95,6 @@ class Plan(NamedTuple):
     dtype: str | None
     modules: Mapping[str, Owner]
     touched: Mapping[str, tuple[str, ...]]
-    base: Checkpoint | None
     narrow: Mapping[str, tuple[int, ...]]
     notes: tuple[str, ...]
     stream: str = STREAM
@@ -137,17 +139,17 @@ def make_plan(  # noqa: PLR0913 - all that determines the result
     """
     seed = seed if seed is not None else recipe.seed or 0
     dtype = (dtype or recipe.dtype or "").removeprefix("torch.") or None
-    _check_open(checkpoint)
+    check_plain(checkpoint)
     stored = [
-        (_fresh(info, number, cast), tuple(_viewed(other, info, number, cast) for other in others))
-        for cast in [_cast(dtype)]
+        (fresh(info, number, cast), tuple(viewed(other, info, number, cast) for other in others))
+        for cast in [cast_to(dtype)]
         for number, (info, others) in enumerate(stored_tensors(checkpoint))
     ]
     narrow = narrow or {}
     described = {
         name: one._replace(base=narrow.get(one.name)) for name, one in subjects(checkpoint).items()
     }
-    kept, notes = _kept(stored, base)
+    kept, notes = kept_of(stored, base)
     drawn = [
         described[info.name]._replace(dtype=info.dtype)
         for info, _ in stored
@@ -158,11 +160,12 @@ def make_plan(  # noqa: PLR0913 - all that determines the result
         for info, others in stored
     }
     won = assign(recipe.rules, drawn, aliases, recipe.needed)
-    tensors = tuple(
+    tensors = [
         _planned(info, others, described[info.name], won, kept.get(info.name))
         for info, others in stored
-    )
-    _check_given(tensors, checkpoint)
+    ]
+    if checkpoint.format != "module":
+        tensors = _own_buffers(tensors, checkpoint)
     used = {one.rule for one in tensors}
     of = {info.name: one for one in tensors for info in (one.info, *one.others)}
     views = {info.name: info for one in tensors for info in (one.info, *one.others)}
@@ -175,7 +178,7 @@ def make_plan(  # noqa: PLR0913 - all that determines the result
         items=tuple(
             Item(views[info.name], of[info.name], group.get(info.name)) for info in checkpoint
         ),
-        tensors=tensors,
+        tensors=tuple(tensors),
         groups=groups,
         recipe=recipe._replace(seed=seed, dtype=dtype),
         rules=tuple(rule for rule in recipe.rules if rule in used),
@@ -183,104 +186,9 @@ def make_plan(  # noqa: PLR0913 - all that determines the result
         dtype=dtype,
         modules=checkpoint.modules,
         touched=touched or {},
-        base=base,
         narrow=narrow,
         notes=notes,
     )
-
-
-def _check_open(checkpoint: Checkpoint) -> None:
-    for info in checkpoint:
-        if info.open:
-            raise UsageError(
-                f"{info.name}: the lock leaves its shape open",
-                hint="give its sizes in [dims], or name a class or a checkpoint",
-            )
-        if info.layout != "strided":
-            raise UsageError(
-                f"{info.name} is {info.layout.replace('_', ' ')}; only plain tensors can be filled"
-            )
-
-
-def _cast(name: str | None) -> DType | None:
-    if name is None:
-        return None
-    if name not in DRAWN:
-        raise UsageError(f"--dtype {name} cannot be drawn", hint=f"there are {', '.join(DRAWN)}")
-    return DTYPES[name]
-
-
-def _typed(info: TensorInfo, cast: DType | None) -> DType:
-    floating = info.dtype.name.startswith(("float", "bfloat"))
-    return cast if cast is not None and floating else info.dtype
-
-
-def _fresh(info: TensorInfo, number: int, cast: DType | None) -> TensorInfo:
-    """Give a tensor a storage to itself, its elements in rows."""
-    dtype = _typed(info, cast)
-    stride, step = [], 1
-    for size in reversed(info.shape):
-        stride.append(step)
-        step *= max(size, 1)
-    return info._replace(
-        dtype=dtype,
-        stride=tuple(reversed(stride)) if not info.contiguous else info.stride,
-        offset=0,
-        storage=Storage(DRAWN_FILE, number, dtype.nbytes(info.numel)),
-        marks=(),
-        facts=(),
-    )
-
-
-DRAWN_FILE = "drawn"
-"""The `file` of storages whose bytes are computed."""
-
-
-def _viewed(view: TensorInfo, stored: TensorInfo, number: int, cast: DType | None) -> TensorInfo:
-    """Put a view of a tensor into its new storage."""
-    if cast is not None and view.dtype != stored.dtype:
-        raise UsageError(
-            f"{view.name} views {stored.name} as another type, so they cannot be cast",
-            hint="leave --dtype out",
-        )
-    bits = view.offset * view.dtype.bits - stored.offset * stored.dtype.bits
-    dtype = _typed(stored, cast)
-    return view._replace(
-        dtype=_typed(view, cast),
-        offset=bits // view.dtype.bits,
-        storage=Storage(DRAWN_FILE, number, dtype.nbytes(stored.numel)),
-    )
-
-
-def _kept(
-    stored: Sequence[tuple[TensorInfo, Sequence[TensorInfo]]], base: Checkpoint | None
-) -> tuple[dict[str, TensorInfo], tuple[str, ...]]:
-    """The tensors of a base that stand for those of the result, and what else is to be said."""
-    if base is None:
-        return {}, ()
-    there = {info.name: info for info in base}
-    kept: dict[str, TensorInfo] = {}
-    wrong = []
-    for info, others in stored:
-        names = [info.name, *(other.name for other in others if other.shape == info.shape)]
-        found = next((there[name] for name in names if name in there), None)
-        if found is None:
-            continue
-        if found.shape != info.shape or found.layout != "strided":
-            wrong.append(f"{found.name} {list(found.shape)} for {list(info.shape)}")
-        kept[info.name] = found
-    if wrong:
-        more = f" and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
-        raise UsageError(
-            f"{base.origin} has other shapes: {', '.join(wrong[:_SHOWN])}{more}",
-            hint="take these out of it first",
-        )
-    wanted = {one.name for info, others in stored for one in (info, *others)}
-    extra = [name for name in there if name not in wanted]
-    if not extra:
-        return kept, ()
-    listed = ", ".join(extra[:_SHOWN]) + (", …" if len(extra) > _SHOWN else "")
-    return kept, (f"{len(extra)} of {base.origin} are not in the target: {listed}",)
 
 
 def _planned(
@@ -288,11 +196,11 @@ def _planned(
     others: tuple[TensorInfo, ...],
     subject: Subject,
     won: Mapping[str, Rule],
-    kept: TensorInfo | None,
+    kept: tuple[TensorInfo, Checkpoint] | None,
 ) -> Planned:
     subject = subject._replace(dtype=info.dtype)
     if kept is not None:
-        return Planned(info, subject, None, None, kept, others)
+        return Planned(info, subject, None, None, *kept, others)
     rule = won[subject.name]
     try:
         law = _scheme(rule.scheme).law(subject)
@@ -302,7 +210,7 @@ def _planned(
         raise UsageError(
             f"the rule {written(rule)} cannot fill {info.name}: {error}", hint=hint
         ) from None
-    return Planned(info, subject, rule, law, None, others)
+    return Planned(info, subject, rule, law, None, None, others)
 
 
 @cache
@@ -328,13 +236,24 @@ def _check_constant(value: float, dtype: str) -> None:
     encode(np.array([value]), dtype)
 
 
-def _check_given(tensors: Sequence[Planned], checkpoint: Checkpoint) -> None:
-    if checkpoint.format == "module":
-        return
-    lost = [one for one in tensors if one.given]
+def _own_buffers(tensors: Sequence[Planned], checkpoint: Checkpoint) -> list[Planned]:
+    """Keep the buffers that a constructor gave once, as a file has them; nothing else gives them.
+
+    Raises UsageError for other values that only a constructor gives.
+    """
+    there = {info.name: info for info in checkpoint}
+    found, lost = [], []
+    for one in tensors:
+        own = there[one.info.name]
+        if one.given and own.storage.file and one.subject.role == "buffer":
+            found.append(one._replace(rule=None, law=None, kept=own, source=checkpoint))
+        else:
+            found.append(one)
+            lost += [one] * one.given
     if lost:
         names = ", ".join(one.info.name for one in lost[:_SHOWN])
         raise UsageError(
             f"{names}: only a model class has values of its own (role {lost[0].subject.role})",
             hint=f"name the class, or give a rule: --rule '{lost[0].info.name}=zeros'",
         )
+    return found

@@ -132,8 +132,6 @@ def _row(plan: Plan, item: Item, measured: Mapping[str, Measured] | None) -> Ini
 def _words(plan: Plan, item: Item) -> str:
     """What fills a tensor, in words; what an applied function wrote more than once, by whom."""
     one = item.of
-    if one.kept is not None and plan.base is not None:
-        return f"kept from {plan.base.origin}"
     touched = plan.touched.get(one.info.name, ()) if one.given else ()
     if not touched:
         return one.words
