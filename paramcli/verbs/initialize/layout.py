@@ -1,4 +1,4 @@
-"""Where the tensors of the result lie: each to itself and in rows, views in what they are views of."""
+"""Where the tensors of the result lie: each to itself, in rows; views in what they view."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ DRAWN_FILE = "drawn"
 
 
 def check_plain(checkpoint: Checkpoint) -> None:
+    """Raise UsageError for tensors without a shape, and for those that are not plain."""
     for info in checkpoint:
         if info.open:
             raise UsageError(
@@ -36,6 +37,7 @@ def check_plain(checkpoint: Checkpoint) -> None:
 
 
 def cast_to(name: str | None) -> DType | None:
+    """Return the type that floating tensors are cast to, None for their own."""
     if name is None:
         return None
     if name not in DRAWN:

@@ -206,10 +206,9 @@ def _planned(
         law = _scheme(rule.scheme).law(subject)
         _check(law, info.dtype.name)
     except UsageError as error:
+        name = "" if info.name in str(error) else f"{info.name}: "
         hint = error.hint or f"give it a rule of its own: --rule '{info.name}=zeros'"
-        raise UsageError(
-            f"the rule {written(rule)} cannot fill {info.name}: {error}", hint=hint
-        ) from None
+        raise UsageError(f"{name}{error} (rule {written(rule)})", hint=hint) from None
     return Planned(info, subject, rule, law, None, None, others)
 
 
