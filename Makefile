@@ -24,7 +24,7 @@ $(STAMPS)/check: $(STAMPS)/test
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --group check
 	@touch $@
 
-.PHONY: help demo test property check fmt bench samples clean
+.PHONY: help demo test property check fmt bench samples docs clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -52,6 +52,9 @@ bench: $(STAMPS)/test ## time it against what people do instead
 
 samples: $(STAMPS)/run ## build the sample checkpoints anew
 	$(BIN)/python -m sample_models.make
+
+docs: $(STAMPS)/test ## run every console block of the README and docs/, and write what it prints
+	$(BIN)/python -m tests.documents
 
 clean: ## remove what was installed and built
 	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

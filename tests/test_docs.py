@@ -1,56 +1,102 @@
-"""Every console block of the documents is run, and its output held against what it shows.
-
-`params.lock` in a command is the last block of TOML before it.
-"""
+"""What the README and the documents show is what happens: every block of them is run."""
 
 from __future__ import annotations
 
 import os
-import re
 import shlex
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+import torch
+import yaml
 
-ROOT = Path(__file__).parents[1]
-PAGES = sorted((ROOT / "docs").glob("*.md"))
-BLOCK = re.compile(r"```(toml|console)\n(.*?)```", re.DOTALL)
+from tests.documents import FENCE, PAGES, ROOT, Block, blocks, run
 
-
-def blocks(page: Path) -> list[tuple[str, str, str]]:
-    """Return command, output, and the lock that is meant, for each block."""
-    found, lock = [], ""
-    for kind, text in BLOCK.findall(page.read_text(encoding="utf-8")):
-        if kind == "toml":
-            lock = text
-        else:
-            command, _, shown = text.removeprefix("$ ").partition("\n")
-            found.append((command, shown, lock))
-    return found
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
-BLOCKS = [(page.name, *block) for page in PAGES for block in blocks(page)]
+def fenced(kind: str, page: str = "docs/ci.md") -> list[str]:
+    """Return the blocks of one kind of a page."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    return [body for found, body in FENCE.findall(text) if found == kind]
+
+
+BLOCKS = [
+    (page.name, block) for page in PAGES for block in blocks(page.read_text(encoding="utf-8"))
+]
 
 
 def test_there_are_blocks() -> None:
-    assert len(BLOCKS) >= 5
+    assert {page for page, _ in BLOCKS} >= {"README.md", "locks.md", "diff.md"}
 
 
-@pytest.mark.parametrize(("page", "command", "shown", "lock"), BLOCKS)
-def test_a_block_shows_what_its_command_prints(
-    page: str, command: str, shown: str, lock: str, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize(("page", "block"), BLOCKS)
+def test_a_block_shows_what_its_command_prints(page: str, block: Block) -> None:
     assert page
-    place = ROOT
-    if "params.lock" in command:
-        place = tmp_path
-        (place / "params.lock").write_text(lock, encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, "-m", *shlex.split(command), "--format", "table"],
-        capture_output=True, encoding="utf-8", check=False, cwd=place,
-        env={**os.environ, "COLUMNS": "80", "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
-    assert done.returncode == (2 if shown.startswith("error: ") else 0)
-    assert done.stdout + done.stderr == shown
+    code, printed = run(block)
+    failed = "\ndiffers: " in block.shown or "not finite: " in block.shown
+    assert code == (2 if block.shown.startswith("error: ") else int(failed))
+    assert printed == block.shown
+
+
+def test_the_action_is_used_as_it_is() -> None:
+    workflow, hooks = (yaml.safe_load(text) for text in fenced("yaml"))
+    (step,) = [step for step in workflow["jobs"]["shapes"]["steps"] if "with" in step]
+    inputs = yaml.safe_load((ROOT / "action.yml").read_text())["inputs"]
+    assert step["with"].keys() <= inputs.keys()
+    needed = {name for name, spec in inputs.items() if spec.get("required")}
+    assert needed <= step["with"].keys()
+    (known,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
+    assert [hook["id"] for hook in hooks["repos"][0]["hooks"]] == [known["id"]]
+
+
+def test_git_shows_shapes(tmp_path: Path) -> None:
+    """The three lines for git's textconv are run as they stand."""
+    (lines,) = fenced("sh")
+    program = tmp_path / "bin" / "paramcli"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m paramcli "$@"\n')
+    program.chmod(0o755)
+    env = {
+        **os.environ, "PATH": f"{program.parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT),
+        "GIT_CONFIG_GLOBAL": str(tmp_path / "config"), "GIT_CONFIG_NOSYSTEM": "1",
+        "HOME": str(tmp_path),
+    }  # fmt: skip
+    folder = tmp_path / "repository"
+    folder.mkdir()
+
+    def call(*command: str) -> str:
+        return subprocess.run(
+            command, cwd=folder, env=env, check=True, capture_output=True, text=True
+        ).stdout
+
+    call("git", "init", "-q")
+    call("bash", "-euc", lines)
+    torch.save({"w": torch.zeros(3, 4)}, folder / "model.pt")
+    call("git", "add", ".")
+    call("git", "-c", "user.name=x", "-c", "user.email=x@y", "commit", "-qm", "x")
+    torch.save({"w": torch.zeros(3, 5)}, folder / "model.pt")
+    shown = call("git", "diff")
+    assert "-w\t[3, 4]\tfloat32" in shown
+    assert "+w\t[3, 5]\tfloat32" in shown
+
+
+def test_the_test_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The example of a user's own test passes, and fails where it should."""
+    (code,) = fenced("python")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(ROOT), *sys.path])
+    (tmp_path / "params.lock").write_text(
+        '[tensors]\n"0.weight" = "float32[8, 4]"\n[rules]\nextra = "allow"\n'
+    )
+    scope: dict[str, object] = {}
+    exec(compile(code, "docs/ci.md", "exec"), scope)
+    (test,) = [value for name, value in scope.items() if name.startswith("test_")]
+    assert callable(test)
+    test()
+    (tmp_path / "params.lock").write_text('[tensors]\n"0.weight" = "float32[8, 5]"\n')
+    with pytest.raises(AssertionError, match=r"0\.weight \[8, 5\]"):
+        test()

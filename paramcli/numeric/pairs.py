@@ -58,7 +58,7 @@ class NumpyPairs:
         step = 2 if pair.a.dtype in COMPLEX else 1
         scratch = np.empty(CHUNK * step)
         with np.errstate(all="ignore"):
-            for a, b, unlike, difference in side_by_side(pair):
+            for a, b, unlike, difference in side_by_side(pair, CHUNK):
                 yield change(a, b, unlike, tolerance, scratch, step=step, difference=difference)
 
 
@@ -71,7 +71,7 @@ class Numbers(NamedTuple):
     difference: Floats | None
 
 
-def side_by_side(pair: PairOfBlocks, size: int = CHUNK) -> Iterator[Numbers]:
+def side_by_side(pair: PairOfBlocks, size: int) -> Iterator[Numbers]:
     """Yield both blocks by so many elements at a time, in memory that is used again and again."""
     sizes = [DTYPES[block.dtype].nbytes(size) for block in pair]
     room = size * 2
@@ -134,15 +134,19 @@ def change(  # noqa: PLR0913 - two runs, what is known of them, and room to work
         unlike = unlike & ~_close(difference, b, tolerance, step)
     changed = int(np.count_nonzero(unlike if step == 1 else ~_whole(~unlike, step)[::step]))
     if step == 1:
-        sizes, base = np.abs(difference, out=difference), np.abs(a, out=b)
+        sizes, relative = difference, np.divide(difference, a, out=b)
     else:
-        sizes, base = _moduli(difference), _moduli(a)
-    largest = float(sizes.max())
-    rel = np.divide(sizes, base, out=base)
-    most = float(rel.max())
+        sizes = _moduli(difference)
+        relative = sizes / _moduli(a)
+    most = _largest(relative)
     if math.isnan(most):  # nought by nought, where both are zero
-        most = float(np.fmax.reduce(rel, initial=0.0))
-    return Change(n, changed, *norms, largest, most)
+        most = float(np.fmax.reduce(np.abs(relative), initial=0.0))
+    return Change(n, changed, *norms, _largest(sizes), most)
+
+
+def _largest(numbers: Floats) -> float:
+    """The largest size: two looks at the numbers are faster than a copy of their sizes."""
+    return max(float(numbers.max()), -float(numbers.min()))
 
 
 def _with_odd_ones(  # noqa: PLR0913, PLR0917 - as above
