@@ -177,9 +177,9 @@ def test_orthogonal(shape: tuple[int, ...], gain: float, dtype: str, error: floa
 def test_orthogonal_is_uniform_among_matrices() -> None:
     """Traces of many 3 x 3 matrices, as torch's: neither signs nor order are favoured."""
     of = subject(3, 3, dtype="float64")
-    ours = np.array([np.trace(sample("orthogonal", of, seed)) for seed in range(2000)])
+    ours = np.array([np.trace(sample("orthogonal", of, seed)) for seed in range(600)])
     torch.manual_seed(1)
-    drawn = [init.orthogonal_(torch.empty(3, 3, dtype=torch.float64)) for _ in range(2000)]
+    drawn = [init.orthogonal_(torch.empty(3, 3, dtype=torch.float64)) for _ in range(600)]
     assert p_value(ours, np.array([float(one.trace()) for one in drawn])) > 1e-3
 
 

@@ -52,15 +52,20 @@ def test_products_do_not_depend_on_the_order_of_sums() -> None:
     bits = orthonormal._bits(1000)
     ours, theirs = orthonormal._cut(left, 3, bits), orthonormal._cut(right, 3, bits)
     order = rng.permutation(1000)
-    for a in ours.slices:
-        assert np.abs(a).max() <= 2**bits
-        for b in theirs.slices:
-            exact = a.astype(np.int64) @ b.astype(np.int64)
+    for i, a in enumerate(ours, 1):
+        for j, b in enumerate(theirs, 1):
+            units = [
+                2.0 ** (np.frexp(np.abs(of).max())[1] - bits * place)
+                for of, place in ((left, i), (right, j))
+            ]
+            whole = [np.rint(a / units[0]), np.rint(b / units[1])]
+            assert (whole[0] * units[0] == a).all()
+            assert np.abs(whole[0]).max() <= 2**bits
+            exact = (whole[0].astype(np.int64) @ whole[1].astype(np.int64)) * (units[0] * units[1])
             assert (a @ b == exact).all()
             assert (a[:, order] @ b[order] == exact).all()
             assert (np.cumsum(a[:, :, None] * b[None], 1)[:, -1] == exact).all()
-    back = sum(part * 2.0**power for part, power in zip(ours.slices, ours.exponents, strict=True))
-    assert np.abs(left - back).max() < 2.0 ** (3 - 3 * bits)
+    assert np.abs(left - sum(ours)).max() < 2.0 ** (3 - 3 * bits)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+import torch.nn.utils.prune
 from torch import nn
 from torch.nn import init
 
@@ -313,6 +314,41 @@ def test_subclasses_and_parametrizations_are_what_they_derive_from() -> None:
     assert found["1.bias"].fan_in == 4
     buffers = [one for name, one in found.items() if name.startswith("1.parametrizations.weight.0")]
     assert {one.role for one in buffers} == {"buffer"}
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
+def test_reparametrized_weights() -> None:
+    """Of a weight norm the lengths are a scale, the directions the weight; a mask is neither."""
+    module = nn.Sequential(
+        nn.utils.parametrizations.weight_norm(nn.Linear(3, 4)),
+        nn.utils.weight_norm(nn.Linear(4, 5)),
+        torch.nn.utils.prune.identity(nn.Linear(5, 6), "weight"),  # type: ignore[no-untyped-call]
+    )
+    found = described(module)
+    told = subjects(checkpoint({name: of.shape for name, of in found.items()}))
+    for subjects_ in (found, told):
+        roles = {name: of.role for name, of in subjects_.items()}
+        assert roles == {
+            "0.bias": "bias", "0.parametrizations.weight.original0": "scale",
+            "0.parametrizations.weight.original1": "weight", "1.bias": "bias",
+            "1.weight_g": "scale", "1.weight_v": "weight", "2.bias": "bias",
+            "2.weight_orig": "weight", "2.weight_mask": "buffer",
+        }  # fmt: skip
+        assert [subjects_[f"{i}.bias"].fan_in for i in range(3)] == [3, 4, 5]
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "role"),
+    [
+        ("layers.0.mixer.A_log", (8, 4), "unknown"), ("fc.weight_scale_inv", (2, 2), "scale"),
+        ("block.layer_scale", (8, 1, 1), "scale"), ("attn.logit_scale", (4, 1, 1), "scale"),
+        ("text_projection", (8, 8), "weight"), ("query_tokens", (1, 8, 4), "embedding"),
+        ("mask_token", (1, 1, 8), "embedding"), ("lora_A.weight", (2, 8), "weight"),
+        ("t.relative_attention_bias.weight", (32, 4), "position"), ("fc.q_bias", (8,), "bias"),
+    ],
+)  # fmt: skip
+def test_odd_names(name: str, shape: tuple[int, ...], role: str) -> None:
+    assert subjects(checkpoint({name: shape}))[name].role == role
 
 
 def test_ties_share_a_subject_and_count_as_embeddings() -> None:
