@@ -130,8 +130,10 @@ class NumpyArrays:
 
     def clamp(self, numbers: Array, low: float, high: float) -> None:
         """Bring numbers outside an interval to its ends; to look first is the faster way."""
-        if numbers.max() > high or numbers.min() < low:
-            np.clip(numbers, low, high, numbers)
+        if numbers.max() > high:
+            numbers[numbers > high] = high
+        if numbers.min() < low:
+            numbers[numbers < low] = low
 
     def store(self, numbers: Array, dtype: str, out: Array, spare: tuple[Array, Array]) -> None:
         """Round numbers to a narrower type, as codes."""
@@ -199,7 +201,7 @@ class TorchArrays:
 
     def clamp(self, numbers: Array, low: float, high: float) -> None:
         """Bring numbers outside an interval to its ends, in place."""
-        numbers.clamp_(low, high)
+        numbers.masked_fill_(numbers > high, high).masked_fill_(numbers < low, low)
 
     def store(self, numbers: Array, dtype: str, out: Array, _spare: object) -> None:
         """Round numbers to a narrower type by torch's casts, which agree, in old versions too."""

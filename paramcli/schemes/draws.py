@@ -7,9 +7,10 @@ every step; `steps` takes them.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from paramcli.errors import UsageError
 from paramcli.schemes.arrays import NumpyArrays
@@ -32,21 +33,24 @@ DTYPES = ("float64", "float32", *NARROW)
 _RAREST = 2.0**-92
 
 
-class Uniform(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Uniform:
     """Uniform from `low` up to `high`, which is never reached."""
 
     low: float = 0.0
     high: float = 1.0
 
 
-class Normal(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Normal:
     """Normal, of a mean and a standard deviation."""
 
     mean: float = 0.0
     std: float = 1.0
 
 
-class TruncatedNormal(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class TruncatedNormal:
     """Normal where it lies from `low` to `high`, in standard deviations from the mean.
 
     `std` is that of the normal before it is cut. Either bound may be infinite.

@@ -92,6 +92,7 @@ def test_normals_turn_with_their_mean_and_std() -> None:
     ids=str,
 )
 def test_what_cannot_be_drawn(draw: Draw, dtype: str, message: str) -> None:
+    Filler().fill(Normal(1.0, 1.0), "float32", KEY, 0, np.empty(1, np.float32))  # of equal numbers
     with pytest.raises(UsageError, match=message):
         Filler().fill(draw, dtype, KEY, 0, np.empty(1, np.float32))
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ def _described(dtype: str, draw: draws.Draw, place: tuple[int, str, int]) -> dic
     found = filled(draw, dtype, start, 70_000, key(seed, name)).tobytes()
     return {
         "dtype": dtype,
-        "draw": [type(draw).__name__, *(repr(number) for number in draw)],
+        "draw": [type(draw).__name__, *map(repr, astuple(draw))],
         "place": place,
         "first": found[:16].hex(),
         "blake2b": hashlib.blake2b(found, digest_size=16).hexdigest(),
