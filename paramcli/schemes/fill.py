@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from paramcli.schemes.law import Law, Piece
     from paramcli.schemes.stream import Key
 
-    Made = MutableMapping[Piece, NDArray[np.float64]]
+    Made = MutableMapping[int, NDArray[np.float64]]
     Numbers = NDArray[np.float64]
 
 __all__ = ["encode", "fill"]
@@ -41,13 +41,13 @@ def fill(  # noqa: PLR0913 - what is drawn, for whom, and where to
     """Fill `out` with the elements of a tensor from `start` on, in row-major order.
 
     `out` is flat: of NumPy the type itself, or unsigned integers of its width for what NumPy has
-    not; or a tensor of torch's. `made` keeps whole matrices from one stretch to the next; it is for
-    one tensor alone. Raises UsageError for numbers that the type cannot hold.
+    not; or a tensor of torch's. `made` keeps whole matrices from one stretch of the same tensor to
+    the next, by where they start. Raises UsageError for numbers that the type cannot hold.
     """
     stop = start + len(out)
     place = bisect_right(law.pieces, start, key=lambda piece: piece.stop)
     for piece in law.pieces[place:]:
-        if piece.start >= stop:
+        if piece.start >= stop or start == stop:
             return
         first, last = max(start, piece.start), min(stop, piece.stop)
         part = out[first - start : last - start]
@@ -77,7 +77,9 @@ def encode(numbers: Numbers, dtype: str) -> NDArray[Any]:
         with np.errstate(over="ignore"):
             found = _rounded(numbers, dtype)
             back = values(dtype)[found] if dtype in NARROW else found
-        if not np.array_equal(np.isfinite(back), np.isfinite(numbers)):
+        # float8_e4m3fn has no infinity, and gives its largest number for what is beyond.
+        beyond = (np.abs(back) < np.abs(numbers) * 0.9) & (np.abs(numbers) > 1)
+        if beyond.any() or not np.array_equal(np.isfinite(back), np.isfinite(numbers)):
             raise _too_large(numbers, dtype)
         return found
     if dtype in COMPLEX:
@@ -115,9 +117,9 @@ def _too_large(numbers: Numbers, dtype: str) -> UsageError:
 
 def _made(piece: Piece, key: Key, made: Made) -> Numbers:
     assert isinstance(piece.fill, Whole)
-    if piece not in made:
-        made[piece] = piece.fill.make(key, piece.origin)
-    return made[piece]
+    if piece.start not in made:
+        made[piece.start] = piece.fill.make(key, piece.origin)
+    return made[piece.start]
 
 
 def _rounded(numbers: Numbers, dtype: str) -> NDArray[Any]:

@@ -17,7 +17,7 @@ _EMBEDDING = re.compile(r"embed|^wte$|^wpe$|^shared$|^relative_attention_bias$",
 _POSITION = re.compile(r"(?:^|_)pos(?:$|_|i|e)|^wpe$|^rel_|relative", re.IGNORECASE)
 _HEAD = re.compile(r"_out$|^un|proj|head", re.IGNORECASE)
 _SCALE = re.compile(
-    r"^(?:gamma(?:_?\d)?|scale|.*_scale|layer_scale.*|temperature|alpha|g|weight_g|original0|D"
+    r"^(?:gamma(?:_?\d)?|scale|.*_scale|layer_scale.*|temperature|alpha|g|D"
     r"|skip_scale|lambda_?\d?|ls\d?)$"
 )
 _BIAS = re.compile(r"^(?:b|beta|bias)$|(?:^|_)bias(?:_|$)|^bias_")
@@ -26,10 +26,13 @@ _BUFFER = re.compile(
     r"inv_freq|freqs?_cis|(?:cos|sin)_cached|masked_bias|causal_mask|attn_mask|_mask$|^mask$"
     r"|position_ids|relative_position_index|relative_coords|rope_cache|^freqs$"
 )
-_STATISTICS: dict[str, tuple[Role, str]] = {
+_KNOWN: dict[str, tuple[Role, str]] = {
     "running_mean": ("running_mean", "a norm's running mean"),
     "running_var": ("running_var", "a norm's running variance"),
     "num_batches_tracked": ("counter", "a norm's counter"),
+    "weight_g": ("scale", "lengths of a weight norm"),
+    "original0": ("scale", "lengths of a weight norm"),
+    "A_log": ("unknown", "a state space's A_log"),
 }
 _VECTOR = 1
 _MATRIX = 2
@@ -42,7 +45,7 @@ class Guess(NamedTuple):
     why: str
 
 
-def guess(  # noqa: PLR0911 - rules, of which the first that fits says it
+def guess(
     name: str, shape: tuple[int, ...], siblings: Mapping[str, tuple[int, ...]], kind: str = ""
 ) -> Guess:
     """Tell the role of a floating-point tensor.
@@ -53,13 +56,25 @@ def guess(  # noqa: PLR0911 - rules, of which the first that fits says it
     path, _, leaf = name.rpartition(".")
     module = path.rpartition(".")[2]
     rank = len(shape)
-    if leaf in _STATISTICS:
-        return Guess(*_STATISTICS[leaf])
+    if leaf in _KNOWN:
+        return Guess(*_KNOWN[leaf])
     if _BUFFER.search(leaf) or (leaf == "bias" and rank > _MATRIX and shape[-1] == shape[-2]):
         return Guess("buffer", f"named {leaf}, rank {rank}")
     norm = "running_mean" in siblings or is_norm(module, kind)
     if rank <= _VECTOR:
         return _vector(leaf, shape, siblings, module if norm else "")
+    return _array(leaf, module, rank)
+
+
+def is_norm(module: str, kind: str = "") -> bool:
+    """Whether a module, or its class, is named like a normalization."""
+    return bool(_NORM.search(module) or _NORM.search(kind))
+
+
+def _array(leaf: str, module: str, rank: int) -> Guess:  # noqa: PLR0911 - the first that fits
+    """Tell the role of a tensor of rank 2 or more."""
+    if "scale" in leaf:
+        return Guess("scale", f"named {leaf}")
     if leaf in ("bias_k", "bias_v"):
         return Guess("bias", f"named {leaf}")
     if _TOKEN.search(leaf):
@@ -76,11 +91,6 @@ def guess(  # noqa: PLR0911 - rules, of which the first that fits says it
     if _BIAS.search(leaf) and not leaf.startswith("weight"):
         return Guess("bias", f"named {leaf}")
     return Guess("weight", f"rank {rank}")
-
-
-def is_norm(module: str, kind: str = "") -> bool:
-    """Whether a module, or its class, is named like a normalization."""
-    return bool(_NORM.search(module) or _NORM.search(kind))
 
 
 def _vector(  # noqa: PLR0911 - as above

@@ -9,7 +9,7 @@ matrices may go through BLAS, whatever it does; all else are single elementwise 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -98,38 +98,32 @@ def _subtract(basis: Matrix, rows: Matrix, inner: int, outer: int) -> None:
         rows[:, part] -= taken
 
 
-class _Sliced(NamedTuple):
-    """A matrix as a sum: slice k, of integers, times 2 to the power of `exponents[k]`."""
-
-    slices: list[Matrix]
-    exponents: list[int]
-
-
 def _bits(terms: int) -> int:
     """Bits of a slice, such that as many products of two can be added up exactly."""
     return (_EXACT - terms.bit_length()) // 2
 
 
-def _cut(matrix: Matrix, count: int, bits: int) -> _Sliced:
-    """Cut the leading bits of a matrix into slices; each step is exact."""
+def _cut(matrix: Matrix, count: int, bits: int) -> list[Matrix]:
+    """Cut the leading bits of a matrix into slices; each step is exact.
+
+    A slice is a matrix of integers times a power of two. Adding and subtracting one and a half
+    times 2⁵² of these rounds to a multiple of it.
+    """
     _, top = math.frexp(max(matrix.max(), -matrix.min()))
-    slices, exponents = [], []
-    rest = matrix * 2.0 ** (bits - top)
+    slices: list[Matrix] = []
+    rest = matrix
     for place in range(count):
-        whole = np.rint(rest)
-        slices.append(whole)
-        exponents.append(top - bits * (place + 1))
+        rounder = 1.5 * 2.0 ** (_EXACT - 1 + top - bits * (place + 1))
+        part = rest + rounder
+        np.subtract(part, rounder, part)
+        slices.append(part)
         if place + 1 < count:
-            np.subtract(rest, whole, rest)
-            np.multiply(rest, 2.0**bits, rest)
-    return _Sliced(slices, exponents)
+            rest = np.subtract(rest, part, None if rest is matrix else rest)
+    return slices
 
 
-def _multiply(left: _Sliced, right: _Sliced, out: Matrix, orders: int) -> None:
+def _multiply(left: list[Matrix], right: list[Matrix], out: Matrix, orders: int) -> None:
     """Add the product of two matrices, as far as so many orders of slices tell, smallest first."""
     for order in reversed(range(orders)):
-        for place, one in enumerate(left.slices[: order + 1]):
-            product = one @ right.slices[order - place]
-            power = left.exponents[place] + right.exponents[order - place]
-            np.multiply(product, 2.0**power, product)
-            np.add(out, product, out)
+        for place, one in enumerate(left[: order + 1]):
+            np.add(out, one @ right[order - place], out)

@@ -30,7 +30,11 @@ _LAYERS = frozenset(
     {"Linear", "Bilinear", "_ConvNd", "RNNBase", "RNNCellBase", "MultiheadAttention"}
 )
 _GATES = {"LSTM": 4, "LSTMCell": 4, "GRU": 3, "GRUCell": 3, "RNN": 1, "RNNCell": 1}
-_ROLES_BY_LEAF: dict[str, Role] = {"running_mean": "running_mean", "running_var": "running_var"}
+_STATISTICS: dict[str, Role] = {
+    "running_mean": "running_mean",
+    "running_var": "running_var",
+    "num_batches_tracked": "counter",
+}
 _RECURRENT = ("weight_ih", "weight_hh", "weight_hr", "bias_ih", "bias_hh")
 _MATRIX = 2
 
@@ -81,11 +85,13 @@ def _joined(names: Sequence[str], described: Mapping[str, Subject]) -> Subject:
 
 
 def _plain(name: str) -> str:
-    """The name that a parametrized tensor had: a.parametrizations.weight.original is a.weight."""
+    """The name that a parametrized tensor had: a.parametrizations.weight.original is a.weight.
+
+    `original1` is the direction of a weight norm, which stands for its weight.
+    """
     path, mark, rest = name.rpartition("parametrizations.")
-    if mark and rest.endswith(".original"):
-        return path + rest.removesuffix(".original")
-    return name
+    tensor, _, original = rest.rpartition(".")
+    return path + tensor if mark and original in ("original", "original1") else name
 
 
 def _describe(
@@ -118,12 +124,9 @@ def _describe(
 
 
 def _role(info: TensorInfo, name: str, owner: Owner | None, siblings: Mapping[str, Shape]) -> Guess:
-    leaf = name.rpartition(".")[2]
-    if leaf == "num_batches_tracked":
-        return Guess("counter", "a norm's counter")
     classes = frozenset(owner.classes if owner is not None else ())
     if owner is not None and classes:
-        found = _role_in_module(leaf, owner, classes, name)
+        found = _role_in_module(info, owner, classes, name)
         if found is not None:
             return found
     if info.kind == "buffer":
@@ -134,11 +137,13 @@ def _role(info: TensorInfo, name: str, owner: Owner | None, siblings: Mapping[st
     return guess(name, info.shape, siblings, owner.type if owner is not None else "")
 
 
-def _role_in_module(leaf: str, owner: Owner, classes: frozenset[str], name: str) -> Guess | None:
+def _role_in_module(
+    info: TensorInfo, owner: Owner, classes: frozenset[str], name: str
+) -> Guess | None:
     """Tell the role of a tensor of one of torch's own modules; None for others."""
-    why = f"nn.{owner.classes[0]}"
+    leaf, why = name.rpartition(".")[2], f"nn.{owner.classes[0]}"
     if classes & _NORMS:
-        role = _ROLES_BY_LEAF.get(leaf)
+        role = _STATISTICS.get(leaf)
         if role is None and leaf in ("weight", "bias"):
             role = "norm_weight" if leaf == "weight" else "norm_bias"
         return Guess(role, why) if role else None
@@ -147,7 +152,8 @@ def _role_in_module(leaf: str, owner: Owner, classes: frozenset[str], name: str)
         return Guess("position" if by_name == "position" else "embedding", why)
     if "PReLU" in classes and leaf == "weight":
         return Guess("scale", why)
-    if classes & _LAYERS and ("bias" in leaf or "weight" in leaf):
+    plain = info.kind != "buffer" and leaf != "weight_g"
+    if classes & _LAYERS and plain and ("bias" in leaf or "weight" in leaf):
         return Guess("bias" if "bias" in leaf else "weight", why)
     return None
 
@@ -226,7 +232,8 @@ def _recurrent(
 
 def _bias(leaf: str, owner: Owner | None, siblings: Mapping[str, Shape]) -> _Fans:
     """The fan by which torch bounds a bias: of the weight beside it, as its shape has it."""
-    weight = siblings.get("weight" if leaf == "bias" else leaf.replace("bias", "weight"), ())
+    names = ("weight", "weight_v", "weight_orig") if leaf == "bias" else (leaf[:-4] + "weight",)
+    weight = next((siblings[name] for name in names if name in siblings), ())
     if len(weight) < _MATRIX:
         return _Fans()
     classes = owner.classes if owner is not None else ()

@@ -88,6 +88,8 @@ class _Undrawn(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return args[0]
         made: object = func(*args, **given)
         if random or any(self.affects(value) for value in tree_leaves((args, given))):
+            if not any(isinstance(value, Tensor) for value in tree_leaves(made)):
+                raise RuntimeError("a number was looked at that has not been drawn")
             for value in tree_leaves(made):
                 self.mark(value)
         return made
