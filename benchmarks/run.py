@@ -8,7 +8,7 @@ import sys
 import tempfile
 from typing import TYPE_CHECKING
 
-from benchmarks import diffing, drawing, listing, saving, showing
+from benchmarks import diffing, drawing, initializing, listing, saving, showing
 from benchmarks.compare import HEADINGS, timed
 from benchmarks.timing import machine, own_peak
 
@@ -23,6 +23,7 @@ _BENCHMARKS = (
     | diffing.BENCHMARKS
     | saving.BENCHMARKS
     | drawing.BENCHMARKS
+    | initializing.BENCHMARKS
 )
 _QUICK = "3 runs, 1 of scripts over 4 GiB; no torch on 100,000 tensors"
 _NOTES = """\

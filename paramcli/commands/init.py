@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from paramcli.commands.asked import Asked, Opened, composed, open_target, planned
 from paramcli.commands.options import (
     WHAT_A_TARGET_IS,
     Arg,
@@ -33,10 +34,8 @@ from paramcli.commands.streams import (
 from paramcli.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
-    from paramcli.checkpoint import Checkpoint
-    from paramcli.schemes.recipe import Recipe
     from paramcli.sources import Request
     from paramcli.verbs.initialize import InitReport, Plan, VerifyReport
 
@@ -129,7 +128,7 @@ def init(  # noqa: PLR0913 - one parameter for each documented option
             raise UsageError(
                 f"init has no --format {form.value}", hint="table, tsv, json, markdown"
             )
-        asked = _Asked(scheme, recipe, rule or [], apply, seed)
+        asked = Asked(scheme, recipe, rule or [], apply, seed)
         if verify is not None:
             request = _request(target, key, arg, args_file) if target else None
             return _verified(verify, request, asked, _Look(form, width))
@@ -140,8 +139,8 @@ def init(  # noqa: PLR0913 - one parameter for each documented option
             device.value,
         )  # fmt: skip
         request = _request(target, key, arg, args_file)
-        opened = _open(request, _composed(asked, project=not target))
-        found = _planned(opened, dtype, missing_only, base)
+        opened = open_target(request, composed(asked, project=not target))
+        found = planned(opened, dtype, missing_only, base)
         if print_recipe:
             from paramcli.schemes.recipe import write_recipe
 
@@ -153,47 +152,6 @@ def init(  # noqa: PLR0913 - one parameter for each documented option
         return 0
 
     return guarded(act, debug=debug)
-
-
-class _Asked(NamedTuple):
-    """What the command line says of how to fill."""
-
-    scheme: str | None
-    recipe: str | None
-    rules: list[str]
-    apply: str
-    seed: int | None
-
-    @property
-    def anything(self) -> bool:
-        return bool(self.scheme or self.recipe or self.rules or self.apply)
-
-
-class _Opened(NamedTuple):
-    """The target and the recipe; and what an applied function wrote, by name."""
-
-    request: Request
-    checkpoint: Checkpoint
-    recipe: Recipe
-    touched: dict[str, tuple[str, ...]]
-
-    def given(self, plan: Plan) -> Callable[[], Checkpoint]:
-        """How the values are had that the model's constructor gives."""
-
-        def given() -> Checkpoint:
-            if self.request.values:
-                return self.checkpoint
-            if plan.constructed:
-                from dataclasses import replace
-
-                from paramcli.sources import open_request
-
-                return open_request(replace(self.request, values=True))
-            from paramcli.sources.module import open_buffers
-
-            return open_buffers(self.request)
-
-        return given
 
 
 class _Where(NamedTuple):
@@ -223,71 +181,7 @@ def _request(target: str, key: str | None, arg: list[str] | None, args_file: str
     return request
 
 
-def _composed(asked: _Asked, *, project: bool) -> Recipe:
-    """The recipe that is asked for, its seed known; the project's where none is."""
-    from paramcli.schemes.recipe import compose
-
-    scheme, seed = asked.scheme, asked.seed
-    if project:
-        from paramcli.project import initialization
-
-        default = initialization()
-        scheme = scheme if asked.anything else default.scheme
-        seed = default.seed if seed is None else seed
-    recipe = compose(scheme, asked.recipe, asked.rules, asked.apply)
-    if recipe.apply and scheme is None:
-        recipe = compose("model", asked.recipe, asked.rules, recipe.apply)
-    elif recipe.apply and scheme != "model":
-        raise UsageError(
-            "--apply starts from what the model's constructor draws",
-            hint="leave --scheme out; --rule fills single tensors otherwise",
-        )
-    elif not recipe.rules:
-        say("note: no --scheme, so each layer gets what PyTorch gives it (torch)")
-        recipe = compose("torch")
-    return recipe._replace(seed=recipe.seed or 0 if seed is None else seed)
-
-
-def _open(request: Request, recipe: Recipe) -> _Opened:
-    """Open the target, and apply a function to it if there is one."""
-    from dataclasses import replace
-
-    from paramcli.sources import open_request
-
-    request = replace(request, seed=recipe.seed or 0)
-    if not recipe.apply:
-        checkpoint = open_request(request)
-        introduce(checkpoint)
-        return _Opened(request, checkpoint, recipe, {})
-    from paramcli.schemes.stream import key
-    from paramcli.sources.apply import open_applied
-    from paramcli.sources.module import looks_like_module
-
-    if not looks_like_module(request.target):
-        raise UsageError("--apply wants a model class", hint="such as pkg.mod:Net")
-    request = replace(request, values=True)
-    found, touched = open_applied(
-        request, recipe.apply, lambda name: key(request.seed, name, "apply").start
-    )
-    introduce(found)
-    return _Opened(request, found, recipe, touched)
-
-
-def _planned(
-    opened: _Opened, dtype: str | None, missing_only: str | None, base: str | None
-) -> Plan:
-    from paramcli.sources import Request, open_request
-    from paramcli.verbs.initialize import make_plan
-
-    kept = None if missing_only is None else open_request(Request(missing_only))
-    narrow = () if base is None else open_request(Request(base))
-    return make_plan(
-        opened.checkpoint, opened.recipe, dtype=dtype, base=kept, touched=opened.touched,
-        narrow={info.name: info.shape for info in narrow},
-    )  # fmt: skip
-
-
-def _carried_out(plan: Plan, opened: _Opened, where: _Where) -> InitReport:
+def _carried_out(plan: Plan, opened: Opened, where: _Where) -> InitReport:
     """Do what is planned, as far as it was asked for, and report it."""
     from paramcli import __version__
     from paramcli.save import save
@@ -329,7 +223,7 @@ def _same_file(one: str, other: str) -> bool:
     return False
 
 
-def _verified(path: str, request: Request | None, asked: _Asked, look: _Look) -> int:
+def _verified(path: str, request: Request | None, asked: Asked, look: _Look) -> int:
     """Check a file against its own recipe, or against the target and the recipe that are given."""
     from paramcli.sources import Request, open_request
     from paramcli.verbs.initialize import make_plan, one_at_a_time, recorded, verify
@@ -351,7 +245,7 @@ def _verified(path: str, request: Request | None, asked: _Asked, look: _Look) ->
                 f"{path} says that it was made by applying {own.recipe.apply or 'nothing'}",
                 hint="give the same --apply: code that a file names is not run by itself",
             )
-        opened = _open(request, own.recipe if own else _composed(asked, project=False))
+        opened = open_target(request, own.recipe if own else composed(asked, project=False))
         if own:
             plan = recorded(file, opened.checkpoint)
         else:

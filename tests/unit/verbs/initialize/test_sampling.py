@@ -14,7 +14,7 @@ from paramcli.schemes.stream import key
 from paramcli.verbs.initialize.sampling import BEYOND, scores
 
 F4 = DTYPES["float32"]
-DRAWS = {
+DRAWS: dict[str, tuple[Normal | Uniform | TruncatedNormal, float, float]] = {
     "normal": (Normal(0.1, 0.5), 0.1, 0.5),
     "uniform": (Uniform(-1, 3), 1.0, 4 / math.sqrt(12)),
     "truncated": (TruncatedNormal(0, 1, -2, 2), 0.0, 0.87962566),
