@@ -17,7 +17,7 @@ from paramcli.commands.init import _size
 from paramcli.errors import UsageError
 from sample_models.lenet import LeNet
 from sample_models.mlp import MLP
-from sample_models.net3d import Net3d, weight_init
+from sample_models.net3d import Net3d
 from sample_models.network import Network
 from sample_models.shared_mlp import SharedMLP
 from sample_models.tiny_gpt import TinyGPT
@@ -86,6 +86,7 @@ def test_a_function_applied(run: Run, tmp_path: Path) -> None:
     net = Net3d()
     net.load_state_dict(state)
     assert torch.equal(net.bn.weight, torch.ones(4))
+    assert net.conv.bias is not None
     assert torch.equal(net.conv.bias, torch.zeros(4))
     assert 0.05 < net.conv.weight.std() < 0.25  # sqrt(2 / (27 * 4)) = 0.136
     again = tmp_path / "again.pt"
@@ -93,7 +94,6 @@ def test_a_function_applied(run: Run, tmp_path: Path) -> None:
     assert out.read_bytes() == again.read_bytes()
     done(run, NET3D, "--apply", APPLY, "-o", str(again), "--seed", "1")
     assert not torch.equal(torch.load(again, weights_only=True)["fc.weight"], state["fc.weight"])
-    assert weight_init(net.relu) is None
 
 
 def test_a_tied_parameter_is_visited_once_per_owner(run: Run, tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_loads_back(run: Run, name: str, tmp_path: Path) -> None:
         done(run, target, "--scheme", "gpt2" if "gpt" in name else "torch", "-o", path)
     one, other = MODELS[name](), MODELS[name]()
     one.load_state_dict(torch.load(paths[0], weights_only=True), strict=True)
-    assert load_model(other, paths[1], strict=True) == (set(), [])
+    assert not any(load_model(other, paths[1], strict=True))
     for key, tensor in one.state_dict().items():
         assert torch.equal(tensor, other.state_dict()[key])
         assert tensor.isfinite().all()
