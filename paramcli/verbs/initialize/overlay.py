@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from paramcli.checkpoint import Checkpoint
 from paramcli.errors import ParamcliError
+from paramcli.owners import Owner
 from paramcli.schemes.recipe import write_recipe
 from paramcli.schemes.stream import key
 
@@ -69,8 +70,9 @@ def metadata_of(plan: Plan, version: str) -> dict[str, str]:
         "paramcli.stream": plan.stream,
         "paramcli.version": version,
     }
-    if plan.modules:
-        told["paramcli.modules"] = _modules(plan)
+    modules = _modules(plan)
+    if modules:
+        told["paramcli.modules"] = json.dumps(modules, ensure_ascii=False, separators=(",", ":"))
     if plan.narrow:
         told["paramcli.base"] = json.dumps(plan.narrow, ensure_ascii=False, sort_keys=True)
     kept = [one.info.name for one in plan.tensors if one.kept is not None]
@@ -79,18 +81,19 @@ def metadata_of(plan: Plan, version: str) -> dict[str, str]:
     return told
 
 
-def _modules(plan: Plan) -> str:
+def _modules(plan: Plan) -> list[list[object]]:
     """What was known of modules, on which roles and fans depend: facts, and the names they hold of.
 
-    A list of [kind, type, classes, groups, transposed, padding, names].
+    A list of [kind, type, classes, groups, transposed, padding, names]; the type is "" where the
+    kind alone is known.
     """
     facts: dict[tuple[object, ...], list[str]] = {}
     for item in plan.items:
         owner = plan.modules.get(item.info.name)
-        if owner is not None:
+        if owner is not None or item.info.kind != "tensor":
+            owner = owner or Owner("", "")
             facts.setdefault((item.info.kind, *owner[1:]), []).append(item.info.name)
-    rows = [[*fact, names] for fact, names in facts.items()]
-    return json.dumps(rows, ensure_ascii=False, separators=(",", ":"))
+    return [[*fact, names] for fact, names in facts.items()]
 
 
 class _Drawing:

@@ -82,7 +82,8 @@ def _known(file: Checkpoint) -> Checkpoint:
     for kind, of_type, classes, groups, transposed, padding, names in _rows(file):
         for name in names:
             path = name.rpartition(".")[0]
-            owners[name] = Owner(path, of_type, tuple(classes), groups, transposed, padding)
+            if of_type:
+                owners[name] = Owner(path, of_type, tuple(classes), groups, transposed, padding)
             kinds[name] = kind
     entries = tuple(info._replace(kind=kinds.get(info.name, info.kind)) for info in file.entries)
     # What a constructor gave cannot be known here; that it was given can.
