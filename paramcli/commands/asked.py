@@ -95,6 +95,8 @@ def open_target(request: Request, recipe: Recipe) -> Opened:
     if not recipe.apply:
         checkpoint = open_request(request)
         introduce(checkpoint)
+        for problem in checkpoint.problems:
+            say(f"warning: {problem}")
         return Opened(request, checkpoint, recipe, {})
     from paramcli.schemes.stream import key
     from paramcli.sources.apply import open_applied

@@ -197,6 +197,9 @@ def _carried_out(plan: Plan, opened: Opened, where: _Where) -> InitReport:
     if where.dry_run:
         return report(plan)
     made = initialized(plan, __version__, opened.given(plan), device=where.device)
+    for note in made.notes:
+        if note not in opened.checkpoint.notes:
+            say(f"note: {note}")
     workers = 1 if one_at_a_time(plan, where.device) else None
     if not where.output:
         return report(plan, followed(lambda progress: measure_drawn(plan, made, workers, progress)))

@@ -17,8 +17,8 @@ __all__ = ["as_json", "json_verified"]
 def as_json(report: InitReport) -> Iterator[str]:
     """Yield one JSON document in chunks, pure ASCII.
 
-    `actual` is null in a plan, where nothing is drawn. `verify` is null here; of a check, see
-    `json_verified`.
+    The numbers of `actual` are null in a plan, where nothing is drawn. `verify` is null here; of a
+    check, see `json_verified`.
     """
     yield f"{{\n{fields(_head(report))},\n"
     yield from array("tensors", map(_tensor, report.tensors))
@@ -53,7 +53,7 @@ def _tensor(one: Initialized) -> str:
     added = {
         "scheme": one.scheme,
         "expected": one.expected._asdict(),
-        "actual": one.actual._asdict() if one.actual else None,
+        "actual": one.actual._asdict() if one.actual else {"mean": None, "std": None},
         "z": one.z._asdict() if one.z else None,
         "flagged": one.flagged,
         "tied_to": one.first,

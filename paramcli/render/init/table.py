@@ -20,7 +20,9 @@ __all__ = [
 DANGER = "red"
 NUMBERS = ("Mean", "Std", "z", "Fan in", "Fan out")
 _MADE = ("Shape", "Dtype", "Scheme", "Mean", "Std", "z", "Shared")
-_PLANNED = ("Shape", "Dtype", "Rule", "Scheme", "Fan in", "Fan out", "Std", "Memory", "Shared")
+_PLANNED = (
+    "Shape", "Dtype", "Rule", "Scheme", "Fan in", "Fan out", "Std", "Memory", "Shared", "Why",
+)  # fmt: skip
 _MOST = 10
 
 
@@ -41,6 +43,7 @@ def texts(one: Initialized) -> dict[str, str]:
         "Fan in": "" if one.fan_in is None else f"{one.fan_in:,}",
         "Fan out": "" if one.fan_out is None else f"{one.fan_out:,}",
         "Memory": binary(one.memory) if one.memory else "",
+        "Why": safe(one.why),
     }
     actual = one.actual
     cells["Mean"] = _both(one.expected.mean, actual.mean if actual else None)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["draw", "draw_verified"]
 
 _EXPENDABLE = (
-    "Dtype", "Fan out", "Shared", "Fan in", "Shape", "Rule", "Mean", "Memory", "z", "Std",
+    "Why", "Dtype", "Fan out", "Shared", "Fan in", "Shape", "Rule", "Mean", "Memory", "z", "Std",
     "Scheme",
 )  # fmt: skip
 _READABLE = 20  # cells in which a shortened name still says something
@@ -77,7 +77,7 @@ def _arrange(
         for title in titles
         if any(widths := [page.cells(cells.get(title, "")) for cells in rows])
     }
-    for title in ("Shape", "Rule", "Scheme"):
+    for title in ("Shape", "Rule", "Scheme", "Why"):
         if title in columns:
             columns[title] = min(columns[title], max(len(title), page.width // 3))
     names = max((page.cells(safe(one.info.name)) for one in report.tensors), default=0)

@@ -18,7 +18,7 @@ __all__ = ["tsv", "tsv_verified"]
 
 _TITLES = (
     "name", "shape", "dtype", "scheme", "rule", "role", "fan_in", "fan_out", "expected_mean",
-    "expected_std", "mean", "std", "z_mean", "z_std", "group",
+    "expected_std", "mean", "std", "z_mean", "z_std", "group", "why",
 )  # fmt: skip
 
 
@@ -40,6 +40,7 @@ def _row(one: Initialized) -> list[str]:
         one.role,
         *map(exact, numbers),
         one.group or "",
+        safe(one.why),
     ]
 
 

@@ -209,6 +209,8 @@ def _planned(
         name = "" if info.name in str(error) else f"{info.name}: "
         hint = error.hint or f"give it a rule of its own: --rule '{info.name}=zeros'"
         raise UsageError(f"{name}{error} (rule {written(rule)})", hint=hint) from None
+    except ArithmeticError as error:  # of fans and groups that no model has
+        raise UsageError(f"{info.name}: {written(rule)} has no value: {error}") from None
     return Planned(info, subject, rule, law, None, None, others)
 
 

@@ -110,7 +110,7 @@ def test_json() -> None:
     assert found["output"] == "out\x1b[31m.pt"
     plan = json.loads("".join(as_json(planned("sample_models.lenet:LeNet", "torch"))))
     assert plan["output"] is None
-    assert plan["tensors"][0]["actual"] is None
+    assert plan["tensors"][0]["actual"] == {"mean": None, "std": None}
     found = json.loads("".join(json_verified(checked())))
     assert found["verify"]["same"] is False
     assert len(found["verify"]["changed"]) == 30
