@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from benchmarks.timing import Command, Run
 
-__all__ = ["FASTER", "HEADINGS", "LATER", "LONGER", "SLOWER", "Case", "Measure", "timed"]
+__all__ = ["DRAWING", "FASTER", "HEADINGS", "LATER", "LONGER", "SLOWER", "Case", "Measure", "timed"]
 
 _MIB = 1 << 20
 HEADINGS = (
@@ -54,6 +54,13 @@ LONGER = Measure(_seconds, truediv, ".2f")
 FASTER = Measure(_seconds, lambda ours, theirs: theirs / ours, ".1f", "x", at_most=False)
 SLOWER = Measure(_seconds, _milliseconds_more, "+.0f", " ms")
 LATER = Measure(lambda run: run.first_byte, _milliseconds_more, "+.0f", " ms")
+DRAWING = Measure(
+    lambda run: run.seconds - run.first_byte,
+    lambda ours, theirs: theirs / ours,
+    ".2f",
+    "x",
+    at_most=False,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from typing import TYPE_CHECKING
 
-from benchmarks import diffing, listing, saving, showing
+from benchmarks import diffing, drawing, initializing, listing, saving, showing
 from benchmarks.compare import HEADINGS, timed
 from benchmarks.timing import machine, own_peak
 
@@ -17,12 +17,19 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-_BENCHMARKS = listing.BENCHMARKS | showing.BENCHMARKS | diffing.BENCHMARKS | saving.BENCHMARKS
+_BENCHMARKS = (
+    listing.BENCHMARKS
+    | showing.BENCHMARKS
+    | diffing.BENCHMARKS
+    | saving.BENCHMARKS
+    | drawing.BENCHMARKS
+    | initializing.BENCHMARKS
+)
 _QUICK = "3 runs, 1 of scripts over 4 GiB; no torch on 100,000 tensors"
 _NOTES = """\
 Seconds are medians of {times} runs in turn ({long} in show.scripts) after one to warm up; MiB the
 highest peak, of the largest process where several work. The median, min and max are those of the
-pairs: ours/theirs, or theirs/ours (x), or ours - theirs (ms).
+pairs: ours/theirs, or theirs/ours (x), or ours - theirs (ms). Those of draw are of 2²⁷ numbers.
 No peak below {peak:.0f} MiB, this program's own, can be seen.
 summarize: a script that asks paramcli's function of that name for moments alone, since `show` has
 no option that leaves out just percentiles and histogram."""

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from paramcli.lock import Lock
+    from paramcli.owners import Owner
 
 __all__ = [
     "DTYPES", "Checkpoint", "DType", "Group", "Pickle", "Place", "Storage", "TensorInfo", "Tree",
@@ -257,6 +258,7 @@ class Checkpoint:
     problems: tuple[str, ...] = ()
     byteorder: Literal["little", "big"] = "little"
     lock: Lock | None = None
+    modules: Mapping[str, Owner] = field(default_factory=dict, compare=False, repr=False)
     locate: Callable[[Storage], Place | None] = field(default=_nowhere, compare=False, repr=False)
     unpack: Callable[[Storage], bytes] = field(default=_no_bytes, compare=False, repr=False)
     checksum: Callable[[Storage], int | None] = field(default=_nowhere, compare=False, repr=False)

@@ -12,6 +12,7 @@ import typer
 
 import paramcli
 from paramcli.commands.diff import diff
+from paramcli.commands.init import init
 from paramcli.commands.list import list_
 from paramcli.commands.show import show
 from paramcli.commands.streams import fail, write
@@ -34,6 +35,11 @@ app.command(
 app.command(
     "show", epilog="Examples: paramcli show model.pt · paramcli show net.py:Net fc --values"
 )(show)
+app.command(
+    "init",
+    epilog="Examples: paramcli init net.py:Net --scheme kaiming -o net.safetensors · "
+    "paramcli init gpt.lock --scheme gpt2 --dry-run",
+)(init)
 app.command(
     "diff",
     epilog="Examples: paramcli diff base.pt tuned.pt · paramcli diff a.pt net.py:Net",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from paramcli.errors import SourceError, UsageError
 from paramcli.sources import Request
@@ -12,7 +12,14 @@ from paramcli.sources import Request
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["requests"]
+__all__ = ["Initialization", "initialization", "requests"]
+
+
+class Initialization(NamedTuple):
+    """How the project wants to be initialized, where it says so."""
+
+    scheme: str | None
+    seed: int | None
 
 
 def requests(  # noqa: PLR0913 - the options that all verbs share
@@ -66,8 +73,19 @@ def _toml(path: str) -> dict[str, object]:
         raise SourceError(f"not TOML: {error}", path=path) from None
 
 
-def _project() -> tuple[str, dict[str, object]]:
-    """The target and its arguments from `[tool.paramcli]` of the nearest pyproject.toml."""
+def initialization() -> Initialization:
+    """Read scheme and seed from `[tool.paramcli]` of the nearest pyproject.toml."""
+    path, table = _table()
+    scheme, seed = table.get("scheme"), table.get("seed")
+    if not isinstance(scheme, str | None):
+        raise UsageError(f"scheme in [tool.paramcli] of {path} is no text")
+    if not isinstance(seed, int | None) or isinstance(seed, bool):
+        raise UsageError(f"seed in [tool.paramcli] of {path} is no whole number")
+    return Initialization(scheme, seed)
+
+
+def _table() -> tuple[str, dict[str, object]]:
+    """The path of the nearest pyproject.toml and its `[tool.paramcli]`, empty where it has none."""
     directory = os.getcwd()
     while True:
         path = os.path.join(directory, "pyproject.toml")
@@ -79,8 +97,15 @@ def _project() -> tuple[str, dict[str, object]]:
         directory = parent
     tool = _toml(path).get("tool")
     table = tool.get("paramcli") if isinstance(tool, dict) else None
-    target = table.get("target") if isinstance(table, dict) else None
-    if not isinstance(table, dict) or not isinstance(target, str):
+    return path, table if isinstance(table, dict) else {}
+
+
+def _project() -> tuple[str, dict[str, object]]:
+    """The target and its arguments from `[tool.paramcli]` of the nearest pyproject.toml."""
+    path, table = _table()
+    directory = os.path.dirname(path)
+    target = table.get("target")
+    if not isinstance(target, str):
         raise _no_target(f"and {path} has no target in [tool.paramcli]")
     arguments = table.get("args", {})
     if not isinstance(arguments, dict):

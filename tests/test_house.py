@@ -21,12 +21,14 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = [
     "paramcli.errors",
     "paramcli.lock",
+    "paramcli.owners",
     "paramcli.checkpoint",
     "paramcli.select",
     "paramcli.sources",
     "paramcli.content",
     "paramcli.numeric",
     "paramcli.save",
+    "paramcli.schemes",
     "paramcli.verbs",
     "paramcli.api",
     "paramcli.render",
@@ -134,6 +136,7 @@ LIGHT = [
     ["show", str(ROOT / "sample_models" / "tiny_gpt.lock")],
     ["list", str(FILES / "trainer.pt"), "--tree", "--sort", "name", "--include", "*.weight"],
     ["list", "nowhere.pt"],
+    ["init", "--help"],
     ["diff", "--help"],
     *(["diff", str(FILES / name), str(FILES / name)] for name in (
         "model.pt", "legacy.pth", "tied.safetensors", "sharded",

@@ -133,7 +133,8 @@ def _moments(numbers: Numbers, scratch: NDArray[np.float64]) -> tuple[Moments, N
         centred = times_two_to(centred, -power)
     mean = float(centred.sum()) / n
     centred -= mean
-    spread = math.sqrt(centred.dot(centred))
+    # Not by BLAS, whose threads would fight over the cores with those of the other workers.
+    spread = math.sqrt(np.einsum("i,i->", centred, centred))
     if power:
         mean, spread = times_two_to(mean, power), times_two_to(spread, power)
     return Moments(n, mean, spread, low, high, zeros, minus, nan, positive, negative), numbers

@@ -193,11 +193,11 @@ def _close(difference: Floats, b: Floats, tolerance: Tolerance, step: int) -> Ma
 
 def _norm(numbers: Floats) -> float:
     """The Euclidean norm, also where the squares are no float64: NaN where a number is."""
-    squares = float(numbers.dot(numbers))
+    squares = float(np.einsum("i,i->", numbers, numbers))
     if 1e-270 < squares < math.inf or math.isnan(squares):
         return math.sqrt(squares)
     largest = float(np.abs(numbers).max()) if len(numbers) else 0.0
     if not largest or not math.isfinite(largest):
         return largest
     scaled = numbers / largest
-    return math.sqrt(float(scaled.dot(scaled))) * largest
+    return math.sqrt(float(np.einsum("i,i->", scaled, scaled))) * largest

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 
 from paramcli.numeric import cpu, quantiles
-from paramcli.numeric.blocks import CHUNK, gathered, placed
+from paramcli.numeric.blocks import CHUNK, Block, gathered, placed
 from paramcli.numeric.codes import CODED, COMPLEX, WIDE, values
 from paramcli.numeric.moments import NOTHING, Moments, merge
 from paramcli.numeric.workers import available, spread
@@ -18,16 +18,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from paramcli.checkpoint import Checkpoint, TensorInfo
-    from paramcli.numeric.blocks import Block
     from paramcli.numeric.cpu import Found, Refined, Sparse
     from paramcli.numeric.quantiles import Search
 
     Percentiles = Mapping[str, float | None]
 
-__all__ = ["Summary", "measurable", "summarize"]
+__all__ = ["Summary", "measurable", "summarize", "summarize_pieces"]
 
 SMALL_WORK = 1 << 25
 """Bytes below which starting workers would take longer than the work."""
+_TOGETHER = 64
+"""Findings of pieces that are kept apart."""
 
 
 class Summary(NamedTuple):
@@ -111,6 +112,28 @@ def summarize(  # noqa: PLR0913 - how to compute, each apart
             first = _refined(room, first, blocks, workers if plan is not None else 1)
         summaries.append(first)
     return summaries
+
+
+def summarize_pieces(dtype: str, pieces: Iterable[memoryview]) -> Summary:
+    """Measure a tensor whose bytes come by in pieces of whole elements: moments alone."""
+    room = cpu.NumpyRoom()
+    found: list[Any] = []
+    for piece in pieces:
+        block = Block("", 0, len(piece), dtype, swapped=False, whole=False, data=piece)
+        found.append(_measure(room, (block, False)))
+        if len(found) > _TOGETHER:
+            found = [_joined(dtype, found)]
+    return _finish(dtype, found, percentiles=False)  # type: ignore[return-value]
+
+
+def _joined(dtype: str, found: list[Any]) -> object:
+    """What was found of several blocks, as of one."""
+    if dtype in CODED:
+        return cpu.together(found)
+    if dtype in COMPLEX:
+        real, imaginary = zip(*found, strict=True)
+        return _all(real), _all(imaginary)
+    return cpu.Found(_all(part.moments for part in found), None)
 
 
 def _measure(room: Room, job: tuple[Block, bool]) -> object:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from paramcli.render.page import Page
     from paramcli.verbs.survey import DTypeTotal, ListReport
 
-__all__ = ["footer"]
+__all__ = ["footer", "group_line"]
 
 _MOST = 10  # groups listed before "and N more"
 _MOST_NAMES = 4
@@ -30,7 +30,7 @@ def footer(report: ListReport, page: Page) -> Iterator[str]:
         sentences.append(f"unique: {unique} (shared bytes counted once)")
     if len(report.by_dtype) > 1:
         sentences += _dtypes(report.by_dtype)
-    sentences += map(_group, report.groups[:_MOST])
+    sentences += map(group_line, report.groups[:_MOST])
     if len(report.groups) > _MOST:
         sentences.append(f"… and {plural(len(report.groups) - _MOST, 'more group')}")
     yield from (line + "\n" for sentence in sentences for line in page.wrap(sentence))
@@ -48,7 +48,7 @@ def _dtypes(totals: Sequence[DTypeTotal]) -> Iterator[str]:
         yield GAP.join([dtype.ljust(rooms[0]), *cells])
 
 
-def _group(group: Group) -> str:
+def group_line(group: Group) -> str:
     """Lay one sharing group: `g1  same  2.weight = 4.weight  256 B`."""
     sign = " = " if group.relation == "same" else " & "
     names = sign.join(map(safe, group.names[:_MOST_NAMES]))

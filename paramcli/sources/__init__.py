@@ -44,7 +44,7 @@ class Request:
 
     `key` picks one tree of a training checkpoint by its dotted path, `everything` takes all of
     them with full paths; `arguments` go to the constructor of a model class, which is built with
-    its `values` only where they are wanted.
+    its `values` only where they are wanted, drawing from torch's generator seeded with `seed`.
     """
 
     target: str
@@ -52,6 +52,7 @@ class Request:
     everything: bool = False
     arguments: Mapping[str, object] = field(default_factory=dict)
     values: bool = False
+    seed: int = 0
 
 
 def open(  # noqa: A001 - paramcli.open is the name that users look for

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from paramcli.checkpoint import Checkpoint
@@ -11,15 +12,16 @@ from paramcli.errors import ParamcliError, SourceError, UsageError
 from paramcli.sources import user_code
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
-    from torch import Tensor, nn
+    from torch import nn
 
     from paramcli.sources import Request
 
-__all__ = ["looks_like_module", "open_module"]
+__all__ = ["looks_like_module", "open_buffers", "open_built", "open_module"]
 
-_SEEDED = "built on the CPU, its constructor drawing from seed 0"
+_SEEDED = "built on the CPU, its constructor drawing from seed {}"
+_LOW = (1 << 64) - 1  # all that torch takes of a seed; its CPU generator uses half of that
 _ON_THE_CPU = "built on the CPU: its constructor does not run on the meta device"
 
 
@@ -37,6 +39,13 @@ def open_module(request: Request) -> Checkpoint:
     Raises UserCodeError where that code fails, SourceError where it is not there or makes no
     module, and UsageError where the arguments do not fit.
     """
+    return open_built(request)
+
+
+def open_built(
+    request: Request, then: Callable[[nn.Module], tuple[str, ...]] | None = None
+) -> Checkpoint:
+    """Open a model class, after `then` has had its way with the module and told notes of it."""
     target = request.target
     place = user_code.locate(target)
     try:
@@ -49,9 +58,46 @@ def open_module(request: Request) -> Checkpoint:
 
     with user_code.visit(place):
         module, built = _build(request, user_code.load(place))
-        entries, notes, unpack = survey(module, values=request.values)
+        if then is not None:
+            built += then(module)
+        entries, notes, unpack, owners = survey(module, values=request.values)
     return Checkpoint(
-        origin=target, format="module", entries=entries, notes=built + notes, unpack=unpack
+        origin=target,
+        format="module",
+        entries=entries,
+        notes=built + notes,
+        unpack=unpack,
+        modules=owners,
+    )
+
+
+def open_buffers(request: Request) -> Checkpoint:
+    """Open the persistent buffers of a model class, with the values its constructor gives them.
+
+    The model is built on the CPU, but its parameters are not drawn and their pages not touched.
+    Where a buffer depends on random numbers all are drawn, from seed 0, and a note says so.
+    """
+    from paramcli.sources.module_buffers import buffers_of, buffers_undrawn
+
+    target, notes = request.target, tuple[str, ...]()
+    place = user_code.locate(target)
+    with user_code.visit(place):
+        found = user_code.load(place)
+        buffers = None
+        if inspect.isclass(found) or inspect.isroutine(found):
+            # An error here may come of numbers that were not drawn; its own will be raised below.
+            with contextlib.suppress(Exception, SystemExit):
+                buffers = buffers_undrawn(lambda: _made(target, found, request.arguments))
+        if buffers is None:
+            module, notes = _build(replace(request, values=True), found)
+            buffers = buffers_of(module)
+    return Checkpoint(
+        origin=target,
+        format="module",
+        entries=buffers.entries,
+        notes=notes,
+        unpack=buffers.unpack,
+        modules=buffers.owners,
     )
 
 
@@ -59,6 +105,8 @@ def _build(request: Request, found: object) -> tuple[nn.Module, tuple[str, ...]]
     """Return the module that a class, factory or instance stands for, and notes on how."""
     import torch
     from torch import nn
+
+    from paramcli.sources.meta import on_meta
 
     target, arguments = request.target, request.arguments
     if isinstance(found, nn.Module):
@@ -72,11 +120,11 @@ def _build(request: Request, found: object) -> tuple[nn.Module, tuple[str, ...]]
         raise _no_module(target, "is", found)
     _check(target, found, arguments)
     if request.values:
-        torch.manual_seed(0)
+        torch.manual_seed(request.seed & _LOW)
         with user_code.blame(f"{target}: building it"):
-            return _made(target, found, arguments), (_SEEDED,)
+            return _made(target, found, arguments), (_SEEDED.format(request.seed),)
     # An error here may be the meta device's doing; the user's own will be raised again below.
-    with contextlib.suppress(Exception, SystemExit), torch.device("meta"), _nothing_drawn():
+    with contextlib.suppress(Exception, SystemExit), on_meta():
         return _made(target, found, arguments), ()
     with user_code.blame(f"{target}: building it"):
         return _made(target, found, arguments), (_ON_THE_CPU,)
@@ -123,24 +171,3 @@ def _check(target: str, make: Callable[..., object], arguments: Mapping[str, obj
             f"{target} needs the argument {', '.join(missing)}",
             hint=f"give it as {' '.join(f'--arg {name}=…' for name in missing)}",
         )
-
-
-@contextlib.contextmanager
-def _nothing_drawn() -> Iterator[None]:
-    """Make the functions of `torch.nn.init` leave tensors as they are: no value will be read."""
-    from torch.nn import init
-
-    drawing = {
-        name: function
-        for name, function in vars(init).items()
-        if name.endswith("_") and not name.startswith("_")
-    }
-
-    def untouched(tensor: Tensor, *_: object, **__: object) -> Tensor:
-        return tensor
-
-    vars(init).update(dict.fromkeys(drawing, untouched))
-    try:
-        yield
-    finally:
-        vars(init).update(drawing)

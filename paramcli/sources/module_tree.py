@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.parameter import is_lazy
+from torch.nn.utils.parametrize import ParametrizationList, is_parametrized
 
 from paramcli.checkpoint import DTYPES, DType, Storage, TensorInfo
 from paramcli.errors import SourceError
+from paramcli.owners import Owner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,11 +37,12 @@ _PARTS["sparse_bsc"] = _PARTS["sparse_csc"]
 
 
 class Surveyed(NamedTuple):
-    """The entries of a module's state dict, notes on what is not among them, and its bytes."""
+    """The entries of a module's state dict, notes on what is not among them, bytes and owners."""
 
     entries: tuple[TensorInfo, ...]
     notes: tuple[str, ...]
     unpack: Callable[[Storage], bytes]
+    owners: dict[str, Owner]
 
 
 def survey(module: nn.Module, *, values: bool) -> Surveyed:
@@ -53,7 +57,7 @@ def survey(module: nn.Module, *, values: bool) -> Surveyed:
     notes = [_note(names, what, why) for names, what, why in left_out if names]
     if not walk.cycles and _listed(module) != walk.names:
         notes.append("its state_dict() is customized; these are the tensors of its module tree")
-    return Surveyed(tuple(walk.entries), tuple(notes), walk.unpack)
+    return Surveyed(tuple(walk.entries), tuple(notes), walk.unpack, walk.owners)
 
 
 def _note(names: Sequence[str], what: str, why: str) -> str:
@@ -83,6 +87,7 @@ class _Walk:
         self._storages: dict[Storage, torch.UntypedStorage] = {}
         self.names: list[str] = []
         self.entries: list[TensorInfo] = []
+        self.owners: dict[str, Owner] = {}
         self.transient: list[str] = []
         self.shapeless: list[str] = []
         self.cycles: list[str] = []
@@ -93,21 +98,23 @@ class _Walk:
         if any(module is other for other in ancestors):
             self.cycles.append(prefix.removesuffix("."))
             return
+        owner = _owner(module, prefix, ancestors)
         # The dictionaries themselves, as state_dict() does: subclasses override named_parameters().
         for name, parameter in module._parameters.items():  # noqa: SLF001
             if parameter is not None:
-                self._add(prefix + name, parameter, "parameter")
+                self._add(prefix + name, parameter, "parameter", owner)
         for name, buffer in module._buffers.items():  # noqa: SLF001
             if name in module._non_persistent_buffers_set:  # noqa: SLF001
                 self.transient.append(prefix + name)
             elif buffer is not None:
-                self._add(prefix + name, buffer, "buffer")
+                self._add(prefix + name, buffer, "buffer", owner)
         for name, child in module._modules.items():  # noqa: SLF001
             if child is not None:
                 self.visit(child, f"{prefix}{name}.", (*ancestors, module))
 
-    def _add(self, name: str, tensor: Tensor, kind: Kind) -> None:
+    def _add(self, name: str, tensor: Tensor, kind: Kind, owner: Owner) -> None:
         self.names.append(name)
+        self.owners[name] = owner
         if is_lazy(tensor) or tensor.is_nested:
             self.shapeless.append(name)
         else:
@@ -168,3 +175,27 @@ class _Walk:
 def _dtype(tensor: Tensor) -> DType:
     name = str(tensor.dtype).removeprefix("torch.")
     return DTYPES.get(name) or DType(name, tensor.element_size() * 8)
+
+
+def _owner(module: nn.Module, prefix: str, ancestors: tuple[nn.Module, ...]) -> Owner:
+    """Describe a module; for the originals of a parametrization, the one that is parametrized."""
+    path = prefix.removesuffix(".")
+    if isinstance(module, ParametrizationList) and len(ancestors) > 1:
+        module, path = ancestors[-2], path.rsplit(".", 2)[0] if path.count(".") > 1 else ""
+    kind = type(module)
+    if is_parametrized(module):
+        kind = kind.__mro__[1]
+    padding = getattr(module, "padding_idx", None)
+    groups = getattr(module, "groups", 1)
+    return Owner(
+        path=path,
+        type=kind.__name__,
+        classes=tuple(
+            base.__name__
+            for base in kind.__mro__
+            if base is not nn.Module and base.__module__.startswith("torch.nn.")
+        ),
+        groups=groups if isinstance(groups, int) and isinstance(module, _ConvNd) else 1,
+        transposed=isinstance(module, _ConvTransposeNd),
+        padding=padding if isinstance(module, nn.Embedding | nn.EmbeddingBag) else None,
+    )

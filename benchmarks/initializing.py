@@ -1,0 +1,136 @@
+"""The benchmarks of initializing: the sample GPT at 774 M parameters, beside the script for it.
+
+The script builds the model, applies a function to its modules and saves; it waits for no disk, as
+ours does. Both write the same file again and again.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from benchmarks.compare import FASTER, LONGER, SLOWER, Case
+from benchmarks.timing import Command
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["BENCHMARKS"]
+
+_SIZES = {"vocab": 50257, "d_model": 1280, "layers": 36, "heads": 20, "context": 1024}
+_BYTES = {"float32": 3_097_000_000, "bfloat16": 1_549_000_000}
+_PEAK = 400
+_TARGET = "sample_models.tiny_gpt:TinyGPT"
+_CASES = (
+    ("gpt2", "normal_(m.weight, std=0.02)", "float32", 6.0),
+    ("gpt2", "normal_(m.weight, std=0.02)", "bfloat16", 6.0),
+    ("trunc_normal(std=0.02)", "trunc_normal_(m.weight, std=0.02)", "float32", 20.0),
+)
+_SCRIPT = """
+import torch
+from safetensors.torch import save_model
+from torch import nn
+from sample_models.tiny_gpt import TinyGPT
+
+def fill(m):
+    if isinstance(m, (nn.Linear, nn.Embedding)):
+        nn.init.{draw}
+    if isinstance(m, nn.Linear) and m.bias is not None:
+        nn.init.zeros_(m.bias)
+
+net = TinyGPT({sizes})
+net.apply(fill)
+save_model(net.to(torch.{dtype}), {path!r})
+"""
+_WRITE = """
+import os
+piece = os.urandom(1 << 20)
+with open({path!r}, "wb", buffering=0) as file:
+    for _ in range({size} >> 20):
+        file.write(piece)
+"""
+_LOCK = """
+[dims]
+d = 12288
+[tensors]
+"embed.weight" = "float32[50257, d]"
+"blocks.{0..12}.qkv.weight" = "float32[3*d, d]"
+"blocks.{0..12}.qkv.bias" = "float32[3*d]"
+"blocks.{0..12}.proj.weight" = "float32[d, d]"
+"blocks.{0..12}.fc1.weight" = "float32[4*d, d]"
+"blocks.{0..12}.fc2.weight" = "float32[d, 4*d]"
+"""
+
+
+def _paths(folder: str) -> tuple[str, str]:
+    written = os.path.join(folder, "initialized")
+    os.makedirs(written, exist_ok=True)
+    return os.path.join(written, "ours.safetensors"), os.path.join(written, "theirs.safetensors")
+
+
+def _ours(scheme: str, dtype: str, path: str) -> Command:
+    arguments = [part for name, size in _SIZES.items() for part in ("--arg", f"{name}={size}")]
+    argv = [sys.executable, "-m", "paramcli", "init", _TARGET, *arguments]
+    return Command((*argv, "--scheme", scheme, "--dtype", dtype, "-o", path))
+
+
+def scripts(folder: str) -> Iterator[Case]:
+    """Time two schemes and two dtypes beside what users write."""
+    ours, theirs = _paths(folder)
+    sizes = ", ".join(f"{name}={size}" for name, size in _SIZES.items())
+    for scheme, draw, dtype, goal in _CASES:
+        script = _SCRIPT.format(draw=draw, sizes=sizes, dtype=dtype, path=theirs)
+        yield Case(
+            name="init.script",
+            of=f"774 M, {scheme}, {dtype}",
+            beside="build, apply, save_model",
+            ours=_ours(scheme, dtype, ours),
+            theirs=Command((sys.executable, "-c", script)),
+            measure=FASTER,
+            limit=goal,
+            peak=_PEAK,
+            long=True,
+        )
+
+
+def writes(folder: str) -> Iterator[Case]:
+    """Time it beside writing as many bytes."""
+    ours, theirs = _paths(folder)
+    for dtype, size in _BYTES.items():
+        write = _WRITE.format(path=theirs, size=size)
+        yield Case(
+            name="init.write",
+            of=f"774 M, gpt2, {dtype}",
+            beside="as many bytes",
+            ours=_ours("gpt2", dtype, ours),
+            theirs=Command((sys.executable, "-c", write)),
+            measure=LONGER,
+            peak=_PEAK,
+            long=True,
+        )
+
+
+def plans(folder: str) -> Iterator[Case]:
+    """Time the plan of 100 GB, beside a process that does nothing."""
+    path = os.path.join(folder, "100gb.lock")
+    os.makedirs(folder, exist_ok=True)
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(_LOCK)
+    argv = (sys.executable, "-m", "paramcli", "init", path, "--scheme", "gpt2", "--dry-run")
+    yield Case(
+        name="init.plan",
+        of="100 GB, from a lock",
+        beside="nothing",
+        ours=Command(argv),
+        theirs=Command((sys.executable, "-c", "")),
+        measure=SLOWER,
+        limit=2000,
+    )
+
+
+BENCHMARKS: dict[str, Callable[[str], Iterator[Case]]] = {
+    "init.plan": plans,
+    "init.script": scripts,
+    "init.write": writes,
+}

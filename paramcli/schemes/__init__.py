@@ -1,0 +1,1 @@
+"""Initialization: the stream of random numbers, and what is drawn from it."""

@@ -1,0 +1,123 @@
+"""The buffers of a model class with their true values, without drawing its parameters."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from paramcli.sources.module_tree import Surveyed, survey
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from paramcli.checkpoint import Storage
+
+__all__ = ["buffers_of", "buffers_undrawn"]
+
+_DRAWING = ("uniform", "normal", "orthogonal", "sparse")
+
+
+def buffers_undrawn(make: Callable[[], nn.Module]) -> Surveyed | None:
+    """Build a model without drawing numbers; None where a buffer would have depended on them.
+
+    What is not drawn is never written to, so that the parameters take address space alone. Raises
+    whatever `make` does, which may be for want of numbers.
+    """
+    undrawn = _Undrawn()
+    with undrawn, _init_undrawn(undrawn):
+        module = make()
+    if any(undrawn.affects(buffer) for buffer in module.buffers()):
+        return None
+    return buffers_of(module)
+
+
+def buffers_of(module: nn.Module) -> Surveyed:
+    """Copy the persistent buffers of a model that was built with values."""
+    entries, notes, unpack, owners = survey(module, values=True)
+    kept = tuple(info for info in entries if info.kind == "buffer")
+    content: dict[Storage, bytes] = {
+        view.storage: unpack(view.storage) for info in kept for view in info.views()
+    }
+    return Surveyed(
+        kept, notes, content.__getitem__, {info.name: owners[info.name] for info in kept}
+    )
+
+
+class _Undrawn(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Skips operations that draw numbers in place, and follows what would depend on numbers.
+
+    Storages are held, so that none that is freed gives its address to another.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._affected: dict[int, torch.UntypedStorage] = {}
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Keep torch from importing its compiler, for seconds, only to leave this alone."""
+        return False
+
+    def affects(self, value: object) -> bool:
+        """Whether a value is a tensor that depends on random numbers."""
+        return isinstance(value, Tensor) and _address(value) in self._affected
+
+    def mark(self, value: object) -> None:
+        """Remember that a value depends on random numbers, if it is a tensor."""
+        address = _address(value) if isinstance(value, Tensor) else None
+        if address is not None:
+            assert isinstance(value, Tensor)
+            self._affected[address] = value.untyped_storage()
+
+    def __torch_dispatch__(
+        self,
+        func: Any,  # noqa: ANN401 - an operator, for which torch has no public type
+        types: object,
+        args: tuple[object, ...] = (),
+        kwargs: Mapping[str, object] | None = None,
+    ) -> object:
+        given = kwargs or {}
+        random = torch.Tag.nondeterministic_seeded in func.tags
+        if random and func.overloadpacket.__name__.endswith("_"):
+            self.mark(args[0])
+            return args[0]
+        made: object = func(*args, **given)
+        if random or any(self.affects(value) for value in tree_leaves((args, given))):
+            if not any(isinstance(value, Tensor) for value in tree_leaves(made)):
+                raise RuntimeError("a number was looked at that has not been drawn")
+            for value in tree_leaves(made):
+                self.mark(value)
+        return made
+
+
+def _address(tensor: Tensor) -> int | None:
+    with contextlib.suppress(NotImplementedError):  # sparse tensors have no storage of their own
+        return int(tensor.untyped_storage()._cdata)  # noqa: SLF001
+    return None
+
+
+@contextlib.contextmanager
+def _init_undrawn(undrawn: _Undrawn) -> Iterator[None]:
+    """Keep `torch.nn.init` from computing with numbers that were not drawn."""
+    from torch.nn import init
+
+    drawing = {
+        name: function
+        for name, function in vars(init).items()
+        if name.endswith("_") and not name.startswith("_") and any(map(name.count, _DRAWING))
+    }
+
+    def untouched(tensor: Tensor, *_: object, **__: object) -> Tensor:
+        undrawn.mark(tensor)
+        return tensor
+
+    vars(init).update(dict.fromkeys(drawing, untouched))
+    try:
+        yield
+    finally:
+        vars(init).update(drawing)

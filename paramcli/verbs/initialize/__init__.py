@@ -1,0 +1,19 @@
+"""`init`: any scheme onto any model. A plan, the checkpoint that it makes, a report, a check."""
+
+from __future__ import annotations
+
+from paramcli.verbs.initialize.overlay import initialized, one_at_a_time
+from paramcli.verbs.initialize.plan import Plan, make_plan
+from paramcli.verbs.initialize.report import (
+    Initialized,
+    InitReport,
+    measure,
+    measure_drawn,
+    report,
+)
+from paramcli.verbs.initialize.verify import VerifyReport, recorded, verify
+
+__all__ = [
+    "InitReport", "Initialized", "Plan", "VerifyReport", "initialized", "make_plan", "measure",
+    "measure_drawn", "one_at_a_time", "recorded", "report", "verify",
+]  # fmt: skip

@@ -1,0 +1,225 @@
+"""Whether a file still is what its own recipe makes: drawn anew and compared, byte by byte."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from paramcli.errors import SourceError
+from paramcli.owners import Owner
+from paramcli.schemes.recipe import read_recipe
+from paramcli.schemes.stream import STREAM
+from paramcli.verbs.initialize.overlay import initialized
+from paramcli.verbs.initialize.plan import make_plan
+from paramcli.verbs.initialize.values import Stored
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from paramcli.checkpoint import Checkpoint, Kind, TensorInfo
+    from paramcli.verbs.initialize.plan import Plan
+
+__all__ = ["VerifyReport", "recorded", "verify"]
+
+_RECIPE, _MODULES = "paramcli.recipe", "paramcli.modules"
+
+
+class VerifyReport(NamedTuple):
+    """Tensors by name: `unchanged` ones, `changed` ones, and those that could not be checked.
+
+    `unchecked` are kept from another file, or given by a model's constructor; `missing` and
+    `unexpected` are names that the model has and the file has not, and the other way round.
+    """
+
+    target: str
+    format: str
+    recipe: str
+    seed: int
+    stream: str
+    version: str
+    unchanged: tuple[str, ...]
+    changed: tuple[str, ...]
+    unchecked: tuple[str, ...]
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+
+    @property
+    def same(self) -> bool:
+        """Whether nothing was found to be otherwise."""
+        return not (self.changed or self.missing or self.unexpected)
+
+
+def recorded(file: Checkpoint, target: Checkpoint | None = None) -> Plan:
+    """Plan anew what a file's metadata says that it was made by, of a `target` or of its own names.
+
+    Raises SourceError where there is no recipe in it, or one of another stream.
+    """
+    text = file.metadata.get(_RECIPE)
+    if text is None:
+        raise SourceError(
+            "its metadata have no recipe", path=file.origin,
+            hint="only files that paramcli init wrote have one; saved again, they lose it",
+        )  # fmt: skip
+    stream = file.metadata.get("paramcli.stream", STREAM)
+    if stream != STREAM:
+        raise SourceError(
+            f"it was drawn from the stream {stream!r}; this is {STREAM!r}", path=file.origin,
+            hint="use the version of paramcli that wrote it",
+        )  # fmt: skip
+    recipe = read_recipe(text, f"{file.origin}: {_RECIPE}")
+    kept = _kept(file)
+    base = replace(file, entries=tuple(info for info in file if info.name in kept))
+    return make_plan(
+        target or _known(file), recipe._replace(needed=frozenset()), base=base, narrow=_narrow(file)
+    )
+
+
+def _known(file: Checkpoint) -> Checkpoint:
+    """The file with what its metadata tell of its modules."""
+    owners: dict[str, Owner] = {}
+    kinds: dict[str, Kind] = {}
+    for kind, of_type, classes, groups, transposed, padding, names in _rows(file):
+        for name in names:
+            path = name.rpartition(".")[0]
+            if of_type:
+                owners[name] = Owner(path, of_type, tuple(classes), groups, transposed, padding)
+            kinds[name] = kind
+    entries = tuple(info._replace(kind=kinds.get(info.name, info.kind)) for info in file.entries)
+    # What a constructor gave cannot be known here; that it was given can.
+    return replace(file, entries=entries, modules=owners, format="module")
+
+
+class _Row(NamedTuple):
+    kind: Kind
+    type: str
+    classes: list[str]
+    groups: int
+    transposed: bool
+    padding: int | None
+    names: list[str]
+
+
+def _rows(file: Checkpoint) -> list[_Row]:
+    text = file.metadata.get(_MODULES)
+    if text is None:
+        return []
+    try:
+        rows = json.loads(text)
+        good = all(_is_row(*row) for row in rows)
+    except (ValueError, TypeError, RecursionError):
+        good = False
+    if not good:
+        raise SourceError(f"its metadata {_MODULES!r} are damaged", path=file.origin)
+    return [_Row(*row) for row in rows]
+
+
+def _is_row(  # noqa: PLR0913, PLR0917 - the fields of a row
+    kind: object,
+    of_type: object,
+    classes: object,
+    groups: object,
+    transposed: object,
+    padding: object,
+    names: object,
+) -> bool:
+    return (
+        kind in ("parameter", "buffer", "tensor")
+        and isinstance(of_type, str)
+        and _texts(classes)
+        and type(groups) is int
+        and groups > 0
+        and type(transposed) is bool
+        and (padding is None or type(padding) is int)
+        and _texts(names)
+    )
+
+
+def _texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+
+
+def _kept(file: Checkpoint) -> set[str]:
+    try:
+        names = json.loads(file.metadata.get("paramcli.kept", "[]"))
+    except (ValueError, RecursionError):
+        names = None
+    if not _texts(names):
+        raise SourceError("its metadata 'paramcli.kept' are damaged", path=file.origin)
+    return set(names)
+
+
+def _narrow(file: Checkpoint) -> dict[str, tuple[int, ...]]:
+    """Shapes of the model that muP was tuned on."""
+    try:
+        found = json.loads(file.metadata.get("paramcli.base", "{}"))
+        shapes = {str(name): tuple(shape) for name, shape in found.items()}
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        shapes = {"": ("",)}
+    if not all(type(size) is int and size >= 0 for shape in shapes.values() for size in shape):
+        raise SourceError("its metadata 'paramcli.base' are damaged", path=file.origin)
+    return shapes
+
+
+def verify(
+    file: Checkpoint,
+    plan: Plan,
+    given: Callable[[], Checkpoint] | None = None,
+    *,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> VerifyReport:
+    """Draw what the plan says and compare the file with it, in pieces.
+
+    `given` opens the model with its constructor's values; without it those are not checked. Raises
+    SourceError where the file cannot be read.
+    """
+    from paramcli.save.contents import Contents, stretch
+
+    there = {info.name: info for info in file}
+    wanted = {item.info.name: item for item in plan.items}
+    tensors = [one for one in plan.tensors if one.info.name in there]
+    checked = [one for one in tensors if one.kept is None and (given is not None or not one.given)]
+    changed = []
+    drawn = initialized(plan, "", given)
+    stretches = [stretch(drawn, one.info) for one in checked]
+    with Contents(drawn, stretches, workers) as contents:
+        for one, item in zip(checked, stretches, strict=True):
+            found = there[one.info.name]
+            same = (found.shape, found.dtype) == (one.info.shape, one.info.dtype)
+            stored = Stored(file, found, found.dtype.name) if same else None
+            done = 0
+            for piece in contents.pieces(item):
+                if stored is not None and same:
+                    same = _equal(stored, done, piece, one.info)
+                done += len(piece)
+            if not same:
+                changed.append(one.info.name)
+            if progress is not None:
+                progress(one.info.nbytes, plan.nbytes)
+    known = dict.fromkeys(one.info.name for one in checked)
+    return VerifyReport(
+        target=file.origin,
+        format=file.format,
+        recipe=plan.recipe.name,
+        seed=plan.seed,
+        stream=plan.stream,
+        version=file.metadata.get("paramcli.version", ""),
+        unchanged=tuple(name for name in known if name not in changed),
+        changed=tuple(changed),
+        unchecked=tuple(one.info.name for one in tensors if one.info.name not in known),
+        missing=_absent(wanted, there),
+        unexpected=_absent(there, wanted),
+    )
+
+
+def _equal(stored: Stored, done: int, piece: memoryview, info: TensorInfo) -> bool:
+    import numpy as np
+
+    content = memoryview(bytearray(len(piece)))
+    stored.fill(done * 8 // info.dtype.bits, content)
+    return np.array_equal(np.frombuffer(content, np.uint8), np.frombuffer(piece, np.uint8))
+
+
+def _absent(names: Mapping[str, object], there: Mapping[str, object]) -> tuple[str, ...]:
+    return tuple(name for name in names if name not in there)
