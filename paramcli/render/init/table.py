@@ -87,7 +87,8 @@ def remarks(report: InitReport) -> Iterator[str]:
     dtype = f" · cast to {report.dtype}" if report.dtype else ""
     yield f"{recipe}seed {report.seed} · stream {report.stream}{dtype}"
     if report.kept:
-        yield f"{plural(report.kept, 'tensor')} kept as they were"
+        was = "it was" if report.kept == 1 else "they were"
+        yield f"{plural(report.kept, 'tensor')} kept as {was}"
     if report.memory:
         yield f"memory: up to {binary(report.memory)} at once, for what is made as a whole"
     if report.output is not None:

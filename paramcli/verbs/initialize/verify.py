@@ -58,7 +58,7 @@ def recorded(file: Checkpoint, target: Checkpoint | None = None) -> Plan:
     text = file.metadata.get(_RECIPE)
     if text is None:
         raise SourceError(
-            "its metadata have no recipe", path=file.origin,
+            "its metadata has no recipe", path=file.origin,
             hint="only files that paramcli init wrote have one; saved again, they lose it",
         )  # fmt: skip
     stream = file.metadata.get("paramcli.stream", STREAM)
