@@ -87,6 +87,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run() -> None:
     """Run the installed command."""
+    # Before a class target loads NumPy: see paramcli.numeric.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     gc.disable()  # metadata is trees of tuples without cycles; collecting doubles the time
     code = main()
     with contextlib.suppress(OSError, ValueError):

@@ -11,6 +11,7 @@ from paramcli.numeric.blocks import chunks
 from paramcli.numeric.codes import CODED, COMPLEX, WIDE
 from paramcli.numeric.moments import NOTHING, Moments, merge, scale, times_two_to
 from paramcli.numeric.quantiles import tally
+from paramcli.numeric.squares import squares
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -134,7 +135,7 @@ def _moments(numbers: Numbers, scratch: NDArray[np.float64]) -> tuple[Moments, N
     mean = float(centred.sum()) / n
     centred -= mean
     # Not by BLAS, whose threads would fight over the cores with those of the other workers.
-    spread = math.sqrt(np.einsum("i,i->", centred, centred))
+    spread = math.sqrt(squares(centred))
     if power:
         mean, spread = times_two_to(mean, power), times_two_to(spread, power)
     return Moments(n, mean, spread, low, high, zeros, minus, nan, positive, negative), numbers

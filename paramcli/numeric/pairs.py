@@ -11,6 +11,7 @@ from paramcli.checkpoint import DTYPES
 from paramcli.numeric.blocks import chunks
 from paramcli.numeric.change import NO_CHANGE, Change, merge
 from paramcli.numeric.codes import CODED, COMPLEX
+from paramcli.numeric.squares import squares
 from paramcli.numeric.widen import raw_elements, widen
 
 if TYPE_CHECKING:
@@ -193,11 +194,11 @@ def _close(difference: Floats, b: Floats, tolerance: Tolerance, step: int) -> Ma
 
 def _norm(numbers: Floats) -> float:
     """The Euclidean norm, also where the squares are no float64: NaN where a number is."""
-    squares = float(np.einsum("i,i->", numbers, numbers))
-    if 1e-270 < squares < math.inf or math.isnan(squares):
-        return math.sqrt(squares)
+    total = squares(numbers)
+    if 1e-270 < total < math.inf or math.isnan(total):
+        return math.sqrt(total)
     largest = float(np.abs(numbers).max()) if len(numbers) else 0.0
     if not largest or not math.isfinite(largest):
         return largest
     scaled = numbers / largest
-    return math.sqrt(float(np.einsum("i,i->", scaled, scaled))) * largest
+    return math.sqrt(squares(scaled)) * largest

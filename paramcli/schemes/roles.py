@@ -130,7 +130,8 @@ def _role(info: TensorInfo, name: str, owner: Owner | None, siblings: Mapping[st
         if found is not None:
             return found
     if info.kind == "buffer":
-        return Guess("buffer", "registered as a buffer")
+        role = _ROLES_BY_LEAF.get(leaf) if owner is None else None
+        return Guess(role, f"named {leaf}") if role else Guess("buffer", "registered as a buffer")
     if info.layout != "strided" or not info.dtype.name.startswith(_FLOATING):
         kind = info.layout if info.layout != "strided" else info.dtype.name
         return Guess("buffer" if info.layout == "strided" else "unknown", f"of type {kind}")

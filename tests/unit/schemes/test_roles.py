@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -15,6 +16,9 @@ from paramcli.schemes.roles import subjects
 from paramcli.schemes.subject import Subject
 from tests.unit.schemes.made import checkpoint
 from tests.unit.schemes.test_layers import described
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 GPT2 = {
     "wte.weight": (50, 8), "wpe.weight": (16, 8), "h.0.ln_1.weight": (8,), "h.0.ln_1.bias": (8,),
@@ -396,3 +400,14 @@ def test_all_is_described_fast() -> None:
     assert len(found) == 5000
     assert isinstance(found["layers.0.mlp.experts.0.w1.weight"], Subject)
     assert math.prod(found["layers.49.mlp.experts.99.w1.weight"].shape) == 16
+
+
+def test_a_pickled_module_states_kinds_and_its_norms_are_known_all_the_same(
+    tmp_path: Path,
+) -> None:
+    torch.save(nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)), tmp_path / "whole.pt")
+    found = subjects(paramcli.open(tmp_path / "whole.pt"))
+    assert {name.removeprefix("1."): of.role for name, of in found.items() if name[0] == "1"} == {
+        "weight": "norm_weight", "bias": "norm_bias", "running_mean": "running_mean",
+        "running_var": "running_var", "num_batches_tracked": "counter",
+    }  # fmt: skip
