@@ -37,6 +37,7 @@ _STATISTICS: dict[str, Role] = {
 }
 _RECURRENT = ("weight_ih", "weight_hh", "weight_hr", "bias_ih", "bias_hh")
 _MATRIX = 2
+_OF_NORMS = ("running_mean", "running_var", "counter")
 
 
 class _Fans(NamedTuple):
@@ -130,8 +131,11 @@ def _role(info: TensorInfo, name: str, owner: Owner | None, siblings: Mapping[st
         if found is not None:
             return found
     if info.kind == "buffer":
-        role = _ROLES_BY_LEAF.get(leaf) if owner is None else None
-        return Guess(role, f"named {leaf}") if role else Guess("buffer", "registered as a buffer")
+        # Where no module tells, as in a pickled one, a norm's buffers are known by their names.
+        named = guess(name, info.shape, siblings) if owner is None else None
+        if named is not None and named.role in _OF_NORMS:
+            return named
+        return Guess("buffer", "registered as a buffer")
     if info.layout != "strided" or not info.dtype.name.startswith(_FLOATING):
         kind = info.layout if info.layout != "strided" else info.dtype.name
         return Guess("buffer" if info.layout == "strided" else "unknown", f"of type {kind}")
