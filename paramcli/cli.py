@@ -15,6 +15,7 @@ from paramcli.commands.diff import diff
 from paramcli.commands.list import list_
 from paramcli.commands.show import show
 from paramcli.commands.streams import fail, write
+from paramcli.commands.tie import tie
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,6 +35,10 @@ app.command(
 app.command(
     "show", epilog="Examples: paramcli show model.pt · paramcli show net.py:Net fc --values"
 )(show)
+app.command(
+    "tie",
+    epilog="Examples: paramcli tie net.py:Net --probe --input 2,4 · paramcli tie m.pt a b -o t.pt",
+)(tie)
 app.command(
     "diff",
     epilog="Examples: paramcli diff base.pt tuned.pt · paramcli diff a.pt net.py:Net",

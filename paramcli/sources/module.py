@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from paramcli.checkpoint import Checkpoint
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from paramcli.sources import Request
 
-__all__ = ["looks_like_module", "open_module"]
+__all__ = ["built_module", "looks_like_module", "open_module"]
 
 _SEEDED = "built on the CPU, its constructor drawing from seed 0"
 _ON_THE_CPU = "built on the CPU: its constructor does not run on the meta device"
@@ -49,10 +50,26 @@ def open_module(request: Request) -> Checkpoint:
 
     with user_code.visit(place):
         module, built = _build(request, user_code.load(place))
-        entries, notes, unpack = survey(module, values=request.values)
+        entries, notes, unpack, held = survey(module, values=request.values)
     return Checkpoint(
-        origin=target, format="module", entries=entries, notes=built + notes, unpack=unpack
+        origin=target,
+        format="module",
+        entries=entries,
+        notes=built + notes,
+        held=held,
+        unpack=unpack,
     )
+
+
+@contextlib.contextmanager
+def built_module(request: Request) -> Iterator[nn.Module]:
+    """Build the module of a request with its values, for as long as the user's code may run.
+
+    Raises what `open_module` does.
+    """
+    place = user_code.locate(request.target)
+    with user_code.visit(place):
+        yield _build(replace(request, values=True), user_code.load(place))[0]
 
 
 def _build(request: Request, found: object) -> tuple[nn.Module, tuple[str, ...]]:

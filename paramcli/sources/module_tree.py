@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from paramcli.checkpoint import DTYPES, DType, Storage, TensorInfo
+from paramcli.checkpoint import DTYPES, DType, Held, Storage, TensorInfo
 from paramcli.errors import SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from paramcli.checkpoint import Kind
 
@@ -34,11 +34,15 @@ _PARTS["sparse_bsc"] = _PARTS["sparse_csc"]
 
 
 class Surveyed(NamedTuple):
-    """The entries of a module's state dict, notes on what is not among them, and its bytes."""
+    """The entries of a module's state dict, notes on what is not among them, its bytes and objects.
+
+    `unpack` gives the bytes, `held` the objects by name.
+    """
 
     entries: tuple[TensorInfo, ...]
     notes: tuple[str, ...]
     unpack: Callable[[Storage], bytes]
+    held: Mapping[str, Held]
 
 
 def survey(module: nn.Module, *, values: bool) -> Surveyed:
@@ -53,7 +57,7 @@ def survey(module: nn.Module, *, values: bool) -> Surveyed:
     notes = [_note(names, what, why) for names, what, why in left_out if names]
     if not walk.cycles and _listed(module) != walk.names:
         notes.append("its state_dict() is customized; these are the tensors of its module tree")
-    return Surveyed(tuple(walk.entries), tuple(notes), walk.unpack)
+    return Surveyed(tuple(walk.entries), tuple(notes), walk.unpack, walk.held)
 
 
 def _note(names: Sequence[str], what: str, why: str) -> str:
@@ -86,28 +90,32 @@ class _Walk:
         self.transient: list[str] = []
         self.shapeless: list[str] = []
         self.cycles: list[str] = []
+        self.held: dict[str, Held] = {}
         self._numbers: dict[int, int] = {}
+        self._paths: dict[int, str] = {}
 
     def visit(self, module: nn.Module, prefix: str, ancestors: tuple[nn.Module, ...]) -> None:
         """Add the tensors of `module` and of the modules in it. One met twice has both names."""
         if any(module is other for other in ancestors):
             self.cycles.append(prefix.removesuffix("."))
             return
+        holder = self._paths.setdefault(id(module), prefix.removesuffix(".")), type(module).__name__
         # The dictionaries themselves, as state_dict() does: subclasses override named_parameters().
         for name, parameter in module._parameters.items():  # noqa: SLF001
             if parameter is not None:
-                self._add(prefix + name, parameter, "parameter")
+                self._add(prefix + name, parameter, "parameter", holder)
         for name, buffer in module._buffers.items():  # noqa: SLF001
             if name in module._non_persistent_buffers_set:  # noqa: SLF001
                 self.transient.append(prefix + name)
             elif buffer is not None:
-                self._add(prefix + name, buffer, "buffer")
+                self._add(prefix + name, buffer, "buffer", holder)
         for name, child in module._modules.items():  # noqa: SLF001
             if child is not None:
                 self.visit(child, f"{prefix}{name}.", (*ancestors, module))
 
-    def _add(self, name: str, tensor: Tensor, kind: Kind) -> None:
+    def _add(self, name: str, tensor: Tensor, kind: Kind, holder: tuple[str, str]) -> None:
         self.names.append(name)
+        self.held[name] = Held(id(tensor), *holder)
         if is_lazy(tensor) or tensor.is_nested:
             self.shapeless.append(name)
         else:

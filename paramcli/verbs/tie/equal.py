@@ -1,0 +1,244 @@
+"""`--find-equal`: names that hold the same bytes without a tie, as a save that lost it leaves them.
+
+A few bytes of each tensor tell which could be the same, so most are never read whole; what agrees
+there is compared byte by byte. Only what does not lie in one piece is hashed (SHA-256).
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import TYPE_CHECKING, NamedTuple
+
+from paramcli.content.equal import equal
+from paramcli.content.places import Stretch, stretch
+from paramcli.content.samples import Sampler
+from paramcli.content.turned import WIDTHS, turned
+from paramcli.numeric.workers import available
+from paramcli.verbs.tie.report import Equal, LeftOut
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from paramcli.checkpoint import Checkpoint, DType, TensorInfo
+
+    Progress = Callable[[int, int], None]
+
+__all__ = ["TINY", "find_equal"]
+
+TINY = 64
+"""Bytes below which equal tensors are no evidence of a tie."""
+_MATRIX = 2
+_SAMPLES = 16
+
+
+class _Found(NamedTuple):
+    """A tensor whose bytes are looked at.
+
+    `shape` is that of its bytes in row-major order, `flipped` says that the tensor is the
+    transpose of the matrix that lies so.
+    """
+
+    info: TensorInfo
+    place: Stretch
+    shape: tuple[int, ...]
+    flipped: bool
+
+    @property
+    def width(self) -> int:
+        return self.info.dtype.bits // 8
+
+
+def find_equal(
+    checkpoint: Checkpoint, *, workers: int | None = None, progress: Progress | None = None
+) -> tuple[tuple[Equal, ...], LeftOut]:
+    """Find names that are not tied and whose bytes are equal, those of transposes included.
+
+    Left out are tensors below 64 bytes and those that are one number over and over, which many
+    are without being tied. Raises SourceError where bytes cannot be read.
+    """
+    views: dict[object, TensorInfo] = {}
+    tiny = 0
+    for info in checkpoint:
+        if info.layout != "strided" or info.dtype.bits % 8 or not info.storage.file:
+            continue
+        if info.nbytes < TINY:
+            tiny += 1
+        else:
+            views.setdefault(info.view, info)
+    lying: dict[tuple[DType, Stretch], _Found] = {}
+    others: list[TensorInfo] = []
+    for info in views.values():
+        found = _laid(checkpoint, info)
+        if found is None:
+            others.append(info)
+        else:
+            lying.setdefault((info.dtype, found.place), found)  # others there are tied to it
+    with Sampler() as sampler:
+        classes, constant = _classes(sampler, lying.values(), workers or available(), progress)
+        pairs = _turned(sampler, [members[0] for members in classes], progress)
+    equals = [*_of_classes(classes, pairs)]
+    hashed, more = _hashed(checkpoint, others)
+    place = {info.name: number for number, info in enumerate(checkpoint)}
+    found_all = sorted(equals + hashed, key=lambda one: (place[one.names[0]], one.relation))
+    return tuple(found_all), LeftOut(tiny, constant + more)
+
+
+def _laid(checkpoint: Checkpoint, info: TensorInfo) -> _Found | None:
+    """Say where a tensor lies in one piece, by rows or by columns; None where it does not."""
+    place = stretch(checkpoint, info)
+    if place is None:
+        return None
+    if info.contiguous:
+        return _Found(info, place, info.shape, flipped=False)
+    if len(info.shape) == _MATRIX:
+        return _Found(info, place, info.shape[::-1], flipped=True)
+    return None
+
+
+def _classes(
+    sampler: Sampler, found: Iterable[_Found], workers: int, progress: Progress | None
+) -> tuple[list[list[_Found]], int]:
+    """Put together those whose bytes are the same in one order; count what is constant."""
+    buckets: dict[tuple[DType, tuple[int, ...], bytes], list[_Found]] = {}
+    for one in found:
+        key = one.info.dtype, one.shape, sampler.sample(one.place, one.width)
+        buckets.setdefault(key, []).append(one)
+    plain, constant = [], 0
+    for (_, _, sample), members in buckets.items():
+        width = members[0].width
+        if sample == sample[:width] * (len(sample) // width):
+            kept = _varied(members, workers)
+            constant += len(members) - len(kept)
+            members = kept  # noqa: PLW2901 - those that are left
+        if members:
+            plain.append(members)
+    classes, open_ = [], plain
+    while open_:
+        pairs = [(members[0], other) for members in open_ for other in members[1:]]
+        total = sum(one.place.nbytes for one, _ in pairs)
+        verdicts = iter(
+            equal(
+                [(one.place, other.place) for one, other in pairs], workers=workers,
+                progress=progress and (lambda done, total=total: progress(done, total)),
+            )
+        )  # fmt: skip
+        left = []
+        for first, *rest in open_:
+            same = [next(verdicts) for _ in rest]
+            classes.append([first, *(m for m, is_same in zip(rest, same, strict=True) if is_same)])
+            left.append([m for m, is_same in zip(rest, same, strict=True) if not is_same])
+        open_ = [members for members in left if members]
+    return classes, constant
+
+
+def _varied(members: Sequence[_Found], workers: int) -> list[_Found]:
+    """Keep what is not one element over and over: that equals itself moved by one element."""
+    moved = []
+    for one in members:
+        file, offset, size = one.place
+        left = size - one.width
+        moved.append((Stretch(file, offset, left), Stretch(file, offset + one.width, left)))
+    verdicts = equal(moved, workers=workers)
+    return [one for one, constant in zip(members, verdicts, strict=True) if not constant]
+
+
+def _turned(
+    sampler: Sampler, found: Sequence[_Found], progress: Progress | None
+) -> list[tuple[int, int]]:
+    """Pair matrices, by number, of which one lies in memory as the transpose of the other."""
+    shapes = {(one.info.dtype, one.shape) for one in found}
+    matrices = [
+        (number, one)
+        for number, one in enumerate(found)
+        if len(one.shape) == _MATRIX
+        and min(one.shape) > 1
+        and one.width in WIDTHS
+        and (one.info.dtype, one.shape[::-1]) in shapes
+    ]
+    by_print: dict[object, list[int]] = {}
+    pairs: list[tuple[int, int]] = []
+    taken: set[int] = set()
+    for number, one in matrices:
+        straight, across = (_elements(sampler, one, across=turn) for turn in (False, True))
+        for other in by_print.get((one.info.dtype, one.shape, straight), ()):
+            if number in taken or other in taken:
+                continue
+            total = one.place.nbytes
+            if turned(
+                one.place, found[other].place, (one.shape[0], one.shape[1]), one.width,
+                progress and (lambda done, total=total: progress(done, total)),
+            ):  # fmt: skip
+                pairs.append((other, number))
+                taken |= {number, other}
+        by_print.setdefault((one.info.dtype, one.shape[::-1], across), []).append(number)
+    return pairs
+
+
+def _elements(sampler: Sampler, one: _Found, *, across: bool) -> bytes:
+    """Read a few elements; `across` those at the places that its transpose would have them."""
+    rows, columns = one.shape
+    if across:
+        rows, columns = columns, rows
+    taken = []
+    for number in range(_SAMPLES):
+        row, column = number * rows // _SAMPLES, number * 5 % _SAMPLES * columns // _SAMPLES
+        at = column * rows + row if across else row * columns + column
+        taken.append(sampler.read(one.place, at * one.width, one.width))
+    return b"".join(taken)
+
+
+def _of_classes(
+    classes: Sequence[Sequence[_Found]], pairs: Sequence[tuple[int, int]]
+) -> Iterator[Equal]:
+    """Say of each class, and of those that are its transposes, what is equal and what is turned."""
+    joined = {other: classes[number] for number, other in pairs}
+    for number, members in enumerate(classes):
+        if number in joined:
+            continue
+        turn = next((classes[b] for a, b in pairs if a == number), ())
+        straight = [m for m in members if not m.flipped] + [m for m in turn if m.flipped]
+        across = [m for m in members if m.flipped] + [m for m in turn if not m.flipped]
+        for side in (straight, across):
+            if len(side) > 1:
+                yield _equal(side, "same")
+        if straight and across:
+            yield _equal([straight[0], across[0]], "transposed")
+
+
+def _equal(found: Sequence[_Found], relation: str) -> Equal:
+    info = found[0].info
+    names = tuple(one.info.name for one in found)
+    saved = sum(one.info.nbytes for one in found[1:])
+    return Equal(names, relation, info.dtype.name, info.shape, saved)  # type: ignore[arg-type]
+
+
+def _hashed(checkpoint: Checkpoint, found: Sequence[TensorInfo]) -> tuple[list[Equal], int]:
+    """Compare by SHA-256 what must be gathered or unpacked, where two are of one type and shape."""
+    if not found:
+        return [], 0
+    from paramcli.numeric.blocks import gather
+
+    by_shape: dict[object, list[TensorInfo]] = {}
+    for info in found:
+        by_shape.setdefault((info.dtype, info.shape), []).append(info)
+    equals, constant = [], 0
+    for members in by_shape.values():
+        if len(members) == 1:
+            continue
+        by_digest: dict[bytes, list[TensorInfo]] = {}
+        for info in members:
+            content = bytes(gather(checkpoint, info))
+            width = info.dtype.bits // 8
+            if content[width:] == content[:-width]:
+                constant += 1
+            else:
+                by_digest.setdefault(sha256(content).digest(), []).append(info)
+        equals += [
+            Equal(
+                tuple(info.name for info in same), "same", same[0].dtype.name, same[0].shape,
+                sum(info.nbytes for info in same[1:]),
+            )
+            for same in by_digest.values()
+            if len(same) > 1
+        ]  # fmt: skip
+    return equals, constant
