@@ -49,4 +49,4 @@ def _lines(report: TieReport) -> Iterator[tuple[str, ...]]:
             safe(proof(probed)),
         )
         for operation, outcome, text in probed.survival:
-            yield "afterwards", probed.group, operation, outcome, "", safe(text)
+            yield "afterwards", probed.group, safe(operation), outcome, "", safe(text)

@@ -160,7 +160,7 @@ def _afterwards(probed: Sequence[Probed]) -> Iterator[Section]:
     for survival, groups in alike.items():
         facts = [
             Fact(
-                operation,
+                safe(operation),
                 safe(f"{outcome}: {text}" if text else outcome),
                 "" if outcome == "kept" else DANGER if outcome == "lost" else CHANGE,
             )

@@ -114,7 +114,7 @@ def like(checkpoint: Checkpoint, other: Checkpoint, *, force: bool = False) -> C
         )
         if added:
             changes.append(Change("added", tuple(added), base.name))
-        checkpoint = replace(checkpoint, entries=entries)
+        checkpoint = _with(checkpoint, entries)
         views = {name: view for name, view in views.items() if name in ours}
         if views:
             checkpoint, more = _pointed(checkpoint, views, base.name, force=force)
@@ -178,7 +178,7 @@ def _pointed(
         )
     entries = tuple(pointed.get(info.name, info) for info in checkpoint)
     changes = (Change("tied", tuple(pointed), kept),) if pointed else ()
-    return Changed(replace(checkpoint, entries=entries), changes)
+    return Changed(_with(checkpoint, entries), changes)
 
 
 def _check_plain(info: TensorInfo) -> None:
@@ -229,6 +229,14 @@ def _check_values(checkpoint: Checkpoint, mine: TensorInfo, view: TensorInfo, ke
     raise UsageError(f"{mine.name} and {kept}: {how}", hint=hint)
 
 
+def _with(checkpoint: Checkpoint, entries: tuple[TensorInfo, ...]) -> Checkpoint:
+    """Put other entries into a checkpoint. What an index stated of all bytes holds no more."""
+    metadata = dict(checkpoint.metadata)
+    if checkpoint.format.startswith("sharded"):
+        metadata.pop("total_size", None)
+    return replace(checkpoint, entries=entries, metadata=metadata)
+
+
 def _row_major(shape: Sequence[int]) -> tuple[int, ...]:
     stride, step = [], 1
     for size in reversed(shape):
@@ -275,5 +283,5 @@ def _copied(
                 inner(storage, offset, target)
 
     return replace(
-        checkpoint, entries=entries, locate=locate, unpack=unpack, checksum=checksum, draw=draw
+        _with(checkpoint, entries), locate=locate, unpack=unpack, checksum=checksum, draw=draw
     )

@@ -9,10 +9,10 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 
+from paramcli.content.digest import digest
 from paramcli.content.equal import equal
 from paramcli.content.places import Stretch, stretch
 from paramcli.content.samples import Sampler
-from paramcli.content.turned import WIDTHS, turned
 from paramcli.numeric.workers import available
 from paramcli.verbs.tie.report import Equal, LeftOut
 
@@ -29,6 +29,8 @@ TINY = 64
 """Bytes below which equal tensors are no evidence of a tie."""
 _MATRIX = 2
 _SAMPLES = 16
+_ROUNDS = 2
+"""How often what is left is compared with one of it, before all that is left is hashed."""
 
 
 class _Found(NamedTuple):
@@ -75,7 +77,7 @@ def find_equal(
             lying.setdefault((info.dtype, found.place), found)  # others there are tied to it
     with Sampler() as sampler:
         classes, constant = _classes(sampler, lying.values(), workers or available(), progress)
-        pairs = _turned(sampler, [members[0] for members in classes], progress)
+        pairs = _turned(sampler, [members[0] for members in classes], workers, progress)
     equals = [*_of_classes(classes, pairs)]
     hashed, more = _hashed(checkpoint, others)
     place = {info.name: number for number, info in enumerate(checkpoint)}
@@ -112,23 +114,38 @@ def _classes(
             members = kept  # noqa: PLW2901 - those that are left
         if members:
             plain.append(members)
-    classes, open_ = [], plain
-    while open_:
-        pairs = [(members[0], other) for members in open_ for other in members[1:]]
-        total = sum(one.place.nbytes for one, _ in pairs)
-        verdicts = iter(
-            equal(
-                [(one.place, other.place) for one, other in pairs], workers=workers,
-                progress=progress and (lambda done, total=total: progress(done, total)),
-            )
-        )  # fmt: skip
-        left = []
-        for first, *rest in open_:
-            same = [next(verdicts) for _ in rest]
-            classes.append([first, *(m for m, is_same in zip(rest, same, strict=True) if is_same)])
-            left.append([m for m, is_same in zip(rest, same, strict=True) if not is_same])
-        open_ = [members for members in left if members]
+    classes: list[list[_Found]] = []
+    for _ in range(_ROUNDS):
+        plain = _compared(plain, classes, workers, progress)
+    for members in plain:
+        by_digest: dict[bytes, list[_Found]] = {}
+        for one in members:
+            by_digest.setdefault(digest(one.place), []).append(one)
+        classes += by_digest.values()
     return classes, constant
+
+
+def _compared(
+    open_: Sequence[Sequence[_Found]],
+    classes: list[list[_Found]],
+    workers: int,
+    progress: Progress | None,
+) -> list[list[_Found]]:
+    """Part from each bucket those whose bytes are its first one's, as a class; return the rests."""
+    pairs = [(members[0], other) for members in open_ for other in members[1:]]
+    total = sum(one.place.nbytes for one, _ in pairs)
+    verdicts = iter(
+        equal(
+            [(one.place, other.place) for one, other in pairs], workers=workers,
+            progress=progress and (lambda done: progress(done, total)),
+        )
+    )  # fmt: skip
+    rests = []
+    for first, *others in open_:
+        told = [(one, next(verdicts)) for one in others]
+        classes.append([first, *(one for one, same in told if same)])
+        rests.append([one for one, same in told if not same])
+    return [rest for rest in rests if rest]
 
 
 def _varied(members: Sequence[_Found], workers: int) -> list[_Found]:
@@ -143,7 +160,7 @@ def _varied(members: Sequence[_Found], workers: int) -> list[_Found]:
 
 
 def _turned(
-    sampler: Sampler, found: Sequence[_Found], progress: Progress | None
+    sampler: Sampler, found: Sequence[_Found], workers: int | None, progress: Progress | None
 ) -> list[tuple[int, int]]:
     """Pair matrices, by number, of which one lies in memory as the transpose of the other."""
     shapes = {(one.info.dtype, one.shape) for one in found}
@@ -152,9 +169,12 @@ def _turned(
         for number, one in enumerate(found)
         if len(one.shape) == _MATRIX
         and min(one.shape) > 1
-        and one.width in WIDTHS
         and (one.info.dtype, one.shape[::-1]) in shapes
     ]
+    if not matrices:
+        return []
+    from paramcli.numeric.turned import turned
+
     by_print: dict[object, list[int]] = {}
     pairs: list[tuple[int, int]] = []
     taken: set[int] = set()
@@ -163,10 +183,11 @@ def _turned(
         for other in by_print.get((one.info.dtype, one.shape, straight), ()):
             if number in taken or other in taken:
                 continue
-            total = one.place.nbytes
+            size = one.place.nbytes
             if turned(
                 one.place, found[other].place, (one.shape[0], one.shape[1]), one.width,
-                progress and (lambda done, total=total: progress(done, total)),
+                workers=workers,
+                progress=progress and (lambda done, size=size: progress(done, size)),
             ):  # fmt: skip
                 pairs.append((other, number))
                 taken |= {number, other}

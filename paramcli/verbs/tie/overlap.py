@@ -55,12 +55,12 @@ def _meet(views: Sequence[TensorInfo], start: int, end: int) -> bool:
         return True
     touched, runs = bytearray((end - start) // unit), 0
     for info in views:
-        for place in _runs(info, start, unit):
-            runs += 1
-            part = touched[place]
-            if 1 in part or runs > _MOST_RUNS:
-                return True
-            touched[place] = b"\1" * len(part)
+        mine = list(_runs(info, start, unit))
+        runs += len(mine)
+        if runs > _MOST_RUNS or any(1 in touched[place] for place in mine):
+            return True
+        for place in mine:  # it may well touch a byte twice itself
+            touched[place] = b"\1" * len(range(*place.indices(len(touched))))
     return False
 
 
