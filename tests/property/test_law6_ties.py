@@ -21,7 +21,7 @@ from paramcli.errors import UsageError
 from paramcli.numeric.blocks import gather
 from paramcli.save import save
 from paramcli.verbs.survey import survey
-from paramcli.verbs.tie import like, tie, untie
+from paramcli.verbs.tie import like, report, tie, untie
 from tests import torch_objects
 from tests.property.test_law2_save_and_open import assert_same, opened, sharing, states
 
@@ -80,6 +80,16 @@ def test_idempotent_and_never_larger(state: OrderedDict[str, Tensor], data: st.D
         for info in source:
             expected = kept if info.name in names else gather(source, info)
             assert gather(once, once[info.name]) == expected
+
+
+@given(state=states())
+def test_groups_save_what_the_totals_say(state: OrderedDict[str, Tensor]) -> None:
+    with TemporaryDirectory() as folder:
+        found = report(opened(state, folder))
+        assert sum(group.saved for group in found.groups) == found.saved
+        for group in found.groups:
+            assert (group.form == "same") is (group.relation == "same")
+            assert group.evidence
 
 
 @FORMATS

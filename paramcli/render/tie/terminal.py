@@ -28,7 +28,10 @@ def draw(
     yield from (f"{line}\n" for line in screen.wrap(summary(report)))
     for section in sections(report, None if details else _MOST):
         yield "\n"
-        yield from lay(section, screen, room_of([section], screen))
+        yield from lay(section._replace(more=0), screen, room_of([section], screen))
+        if section.more:
+            more = f"… and {section.more:,} more (--details shows all)"
+            yield from (f"{line}\n" for line in screen.wrap(more))
     if ending := verdict(report):
         yield "\n"
         yield from (screen.style("bold", line) + "\n" for line in screen.wrap(safe(ending)))

@@ -144,7 +144,9 @@ def proof(one: Probed) -> str:
     if one.gradient_is_sum is None:
         return f"{writes}; {one.text}"
     claim = "the gradient is the sum" if one.gradient_is_sum else "the gradient is not the sum"
-    error = "" if one.max_error is None else f" (max error {short(one.max_error, 2)})"
+    error = ""
+    if one.max_error is not None and one.scale is not None:
+        error = f" (max error {short(one.max_error, 2)} of {short(one.scale, 2)})"
     return f"{writes}; {claim}{error}; {one.text}"
 
 

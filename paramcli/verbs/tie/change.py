@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Changed", "like", "tie", "untie"]
 
+_SHOWN = 3
+
 
 class Changed(NamedTuple):
     """A checkpoint with its ties changed, and what was changed."""
@@ -43,7 +45,10 @@ def tie(
     wanted = list(dict.fromkeys([*names]))
     for name in (*wanted, kept):
         if name not in by_name:
-            close = near(name, by_name)
+            inside = [other for other in by_name if other.startswith(f"{name}.")]
+            close = (inside or [other for other in near(name, by_name) if other in by_name])[
+                :_SHOWN
+            ]
             raise UsageError(
                 f"there is no tensor {name!r}",
                 hint=f"did you mean {' or '.join(close)}?" if close else None,

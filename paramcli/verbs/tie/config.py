@@ -23,6 +23,7 @@ __all__ = ["stated"]
 
 _MOST = 1 << 22
 _KEY = "tie_word_embeddings"
+_PREDICTING = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration", "ForMaskedLM")
 _INPUTS = (
     "embed_tokens", "wte", "word_embeddings", "tok_embeddings", "embed_in", "token_embedding",
     "shared", "embeddings", "embed",
@@ -34,19 +35,30 @@ _OUTPUTS = ("lm_head", "embed_out", "output_projection", "decoder", "output", "h
 def stated(checkpoint: Checkpoint, groups: Sequence[Group]) -> Stated | None:
     """Return what the config beside a checkpoint says, None where there is none or it is silent."""
     path = _beside(checkpoint)
-    tied = _tied(path) if path else None
+    told = _read(path) if path else {}
+    tied = next((one[_KEY] for one in (told, told.get("text_config"))
+                 if isinstance(one, dict) and isinstance(one.get(_KEY), bool)), None)  # fmt: skip
     if path is None or tied is None:
         return None
     names = [info.name for info in checkpoint]
     source, head = _find(names, _INPUTS), _find(names, _OUTPUTS)
     if not source:
         return Stated(path, tied, source, head, agrees=True, text="no word embeddings are known")
-    shared = any({source, head} <= set(group.names) for group in groups)
     if not head:
-        text = f"{source} is there alone" + (", to stand for the head too" if tied else "")
-        return Stated(path, tied, source, head, agrees=tied, text=text)
+        missed = not tied and _has_head(told)
+        end = ", to stand for the head too" if tied else ", and the head is missing" * missed
+        return Stated(path, tied, source, head, not missed, f"{source} is there alone{end}")
+    shared = any({source, head} <= set(group.names) for group in groups)
     text = f"{head} {'shares' if shared else 'does not share'} the bytes of {source}"
     return Stated(path, tied, source, head, agrees=shared == tied, text=text)
+
+
+def _has_head(told: dict[str, object]) -> bool:
+    """Whether the config is of a model that predicts words, by the name of its class."""
+    classes = told.get("architectures")
+    return isinstance(classes, list) and any(
+        isinstance(name, str) and name.endswith(_PREDICTING) for name in classes
+    )
 
 
 def _beside(checkpoint: Checkpoint) -> str | None:
@@ -58,16 +70,14 @@ def _beside(checkpoint: Checkpoint) -> str | None:
     return path if os.path.isfile(path) else None
 
 
-def _tied(path: str) -> bool | None:
+def _read(path: str) -> dict[str, object]:
+    """Read a config. One that cannot be read says nothing: it is another program's."""
     try:
         with File(path) as file:
             told = json.loads(file.read(0, file.size)) if file.size <= _MOST else None
-    except (SourceError, ValueError, RecursionError):  # it is another program's; this is an aside
-        return None
-    for place in (told, told.get("text_config")) if isinstance(told, dict) else ():
-        if isinstance(place, dict) and isinstance(place.get(_KEY), bool):
-            return bool(place[_KEY])
-    return None
+    except (SourceError, ValueError, RecursionError):
+        return {}
+    return told if isinstance(told, dict) else {}
 
 
 def _find(names: Iterable[str], modules: Sequence[str]) -> str:

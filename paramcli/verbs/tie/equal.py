@@ -6,8 +6,9 @@ there is compared byte by byte. Only what does not lie in one piece is hashed (S
 
 from __future__ import annotations
 
+from collections import Counter
 from hashlib import sha256
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from paramcli.content.digest import digest
 from paramcli.content.equal import equal
@@ -61,7 +62,9 @@ def find_equal(
     views: dict[object, TensorInfo] = {}
     tiny = 0
     for info in checkpoint:
-        if info.layout != "strided" or info.dtype.bits % 8 or not info.storage.file:
+        start, end = info.extent
+        repeated = info.nbytes > 2 * (end - start)
+        if info.layout != "strided" or info.dtype.bits % 8 or not info.storage.file or repeated:
             continue
         if info.nbytes < TINY:
             tiny += 1
@@ -171,10 +174,6 @@ def _turned(
         and min(one.shape) > 1
         and (one.info.dtype, one.shape[::-1]) in shapes
     ]
-    if not matrices:
-        return []
-    from paramcli.numeric.turned import turned
-
     by_print: dict[object, list[int]] = {}
     pairs: list[tuple[int, int]] = []
     taken: set[int] = set()
@@ -183,6 +182,8 @@ def _turned(
         for other in by_print.get((one.info.dtype, one.shape, straight), ()):
             if number in taken or other in taken:
                 continue
+            from paramcli.numeric.turned import turned
+
             size = one.place.nbytes
             if turned(
                 one.place, found[other].place, (one.shape[0], one.shape[1]), one.width,
@@ -221,45 +222,44 @@ def _of_classes(
         across = [m for m in members if m.flipped] + [m for m in turn if not m.flipped]
         for side in (straight, across):
             if len(side) > 1:
-                yield _equal(side, "same")
+                yield _alike([one.info for one in side], "same")
         if straight and across:
-            yield _equal([straight[0], across[0]], "transposed")
+            yield _alike([straight[0].info, across[0].info], "transposed")
 
 
-def _equal(found: Sequence[_Found], relation: str) -> Equal:
-    info = found[0].info
-    names = tuple(one.info.name for one in found)
-    saved = sum(one.info.nbytes for one in found[1:])
-    return Equal(names, relation, info.dtype.name, info.shape, saved)  # type: ignore[arg-type]
+def _alike(members: Sequence[TensorInfo], relation: Literal["same", "transposed"]) -> Equal:
+    first, *rest = members
+    names = tuple(info.name for info in members)
+    return Equal(names, relation, first.dtype.name, first.shape, sum(info.nbytes for info in rest))
 
 
 def _hashed(checkpoint: Checkpoint, found: Sequence[TensorInfo]) -> tuple[list[Equal], int]:
-    """Compare by SHA-256 what must be gathered or unpacked, where two are of one type and shape."""
-    if not found:
-        return [], 0
-    from paramcli.numeric.blocks import gather
-
-    by_shape: dict[object, list[TensorInfo]] = {}
+    """Compare by SHA-256 what must be gathered or unpacked, where two can be alike."""
+    shapes = Counter((info.dtype, info.shape) for info in found)
+    digests: dict[tuple[DType, tuple[int, ...], bytes], list[TensorInfo]] = {}
+    order = {info.name: number for number, info in enumerate(found)}
+    constant = 0
     for info in found:
-        by_shape.setdefault((info.dtype, info.shape), []).append(info)
-    equals, constant = [], 0
-    for members in by_shape.values():
-        if len(members) == 1:
-            continue
-        by_digest: dict[bytes, list[TensorInfo]] = {}
-        for info in members:
-            content = bytes(gather(checkpoint, info))
+        if shapes[info.dtype, info.shape] + shapes[info.dtype, info.shape[::-1]] > 1:
+            content = _gathered(checkpoint, info)
             width = info.dtype.bits // 8
             if content[width:] == content[:-width]:
                 constant += 1
             else:
-                by_digest.setdefault(sha256(content).digest(), []).append(info)
-        equals += [
-            Equal(
-                tuple(info.name for info in same), "same", same[0].dtype.name, same[0].shape,
-                sum(info.nbytes for info in same[1:]),
-            )
-            for same in by_digest.values()
-            if len(same) > 1
-        ]  # fmt: skip
+                key = info.dtype, info.shape, sha256(content).digest()
+                digests.setdefault(key, []).append(info)
+    equals = [_alike(members, "same") for members in digests.values() if len(members) > 1]
+    for key, (first, *_) in digests.items():
+        if len(first.shape) == _MATRIX and shapes[first.dtype, first.shape[::-1]]:
+            turned = first._replace(shape=first.shape[::-1], stride=first.stride[::-1])
+            across = (*key[:1], turned.shape, sha256(_gathered(checkpoint, turned)).digest())
+            other = digests.get(across, [first])[0]
+            if order[first.name] < order[other.name]:
+                equals.append(_alike([first, other], "transposed"))
     return equals, constant
+
+
+def _gathered(checkpoint: Checkpoint, info: TensorInfo) -> bytes:
+    from paramcli.numeric.blocks import gather
+
+    return bytes(gather(checkpoint, info))

@@ -52,6 +52,8 @@ def report(checkpoint: Checkpoint, changes: tuple[Change, ...] = ()) -> TieRepor
 def _saved(members: Sequence[TensorInfo]) -> int:
     """Bytes that the members would fill, one after another, beyond those that they do."""
     named = sum(info.nbytes for info in members)
+    if len({info.view for info in members}) == 1:
+        return named - members[0].nbytes
     covered = reach = 0
     for start, end in sorted(view.extent for info in members for view in info.views()):
         covered += max(0, end - max(start, reach))

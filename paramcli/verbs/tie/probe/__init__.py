@@ -114,6 +114,8 @@ class _Gradients(NamedTuple):
         mine = self.shared[names[0]].grad
         error = float((total - mine if mine is not None else total).abs().max())
         scale = float(total.abs().max())
+        if not scale:
+            return _Sum(None, error, scale, "the gradient is zero, which shows nothing")
         holds = error <= _BOUNDS.get(self.dtype, 1e-2) * max(scale, 1.0)
         if len(objects) > 1:
             text = f"{len(objects)} Parameters on one storage, each with a gradient of its own"

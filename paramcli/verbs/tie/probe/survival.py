@@ -113,7 +113,7 @@ def _conflict(module: nn.Module, groups: Sequence[tuple[str, ...]]) -> _After:
     now = named(module)
     last = {names: max((n for n in names if n in state), key=listed.index) for names in groups}
     said = {
-        names: f"{name} wins, as the last, and nothing is said"
+        names: "the last name wins, and nothing is said"
         for names, name in last.items()
         if all(torch.equal(now[other], state[name]) for other in names if other in state)
     }

@@ -41,9 +41,11 @@ def test_every_format(form: str, tmp_path: Path) -> None:
     weight = torch.randn(40, 30)
     (tmp_path / form).mkdir()
     tensors = {"embed": weight, "other": weight + 1, "head": weight.clone()}
+    tensors["turned"] = weight.t().contiguous()
     equal = found(WRITERS[form](tmp_path / form, tensors))
     assert [(one.names, one.relation, one.saved) for one in equal] == [
-        (("embed", "head"), "same", 4800)
+        (("embed", "head"), "same", 4800),
+        (("embed", "turned"), "transposed", 4800),
     ]
 
 

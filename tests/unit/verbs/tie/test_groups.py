@@ -102,9 +102,23 @@ def test_config_is_held_against_the_file(
         assert config.tied is tied
         assert config.input == "model.embed_tokens.weight"
         assert config.output == ("" if held == "one" else "lm_head.weight")
-        assert config.agrees is (tied == (held != "both"))
+        assert config.agrees is (held == "one" or tied == (held == "shared"))
     kinds = {one.kind for group in of(tmp_path).groups for one in group.evidence}
     assert ("config" in kinds) is (tied and held == "shared")
+
+
+@pytest.mark.parametrize(
+    ("architecture", "agrees"), [("LlamaForCausalLM", False), ("LlamaModel", True)]
+)
+def test_a_missing_head(tmp_path: Path, architecture: str, *, agrees: bool) -> None:
+    """A model that predicts words needs one; the body of it does not."""
+    save_file({"embed_tokens.weight": torch.zeros(3)}, tmp_path / "model.safetensors")
+    told = {"tie_word_embeddings": False, "architectures": [architecture]}
+    (tmp_path / "config.json").write_text(json.dumps(told))
+    config = of(tmp_path).config
+    assert config is not None
+    assert config.agrees is agrees
+    assert config.text.endswith("head is missing") is not agrees
 
 
 @pytest.mark.parametrize("text", ["{}", "[]", "no json", '{"tie_word_embeddings": 1}', "[" * 9999])

@@ -97,6 +97,7 @@ def test_safetensors_sees_nothing_on_meta() -> None:
     with torch.device("meta"):
         module = tied_modules.Embedded()
     entries = survey(module, values=False).entries
+    assert theirs(module) == set()
     assert [group.names for group in share(entries)] == [("embed.weight", "head.weight")]
     unlike = nn.Module()
     for name in "ab":

@@ -92,10 +92,7 @@ def test_what_does_not_learn() -> None:
 def test_conflicting_values_leave_the_last_name_standing() -> None:
     (one,) = of("Embedded", "int64[2,3]<10")
     texts = {each.operation: each.text for each in one.survival}
-    assert (
-        texts["load_state_dict, conflicting"]
-        == "head.weight wins, as the last, and nothing is said"
-    )
+    assert texts["load_state_dict, conflicting"] == "the last name wins, and nothing is said"
 
 
 def test_several_inputs_and_outputs(tmp_path: Path) -> None:
