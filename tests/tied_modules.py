@@ -7,8 +7,10 @@ import random
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Columns", "DataTie", "Embedded", "Frozen", "Nested", "Recurrent", "Transposed", "Twice",
-           "planted"]  # fmt: skip
+__all__ = [
+    "Columns", "DataTie", "Embedded", "Frozen", "Nested", "Recast", "Recurrent", "Transposed",
+    "Twice", "planted",
+]  # fmt: skip
 
 
 class Twice(nn.Sequential):
@@ -74,6 +76,20 @@ class Nested(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x @ self.whole.t()
+
+
+class Recast(nn.Module):
+    """A buffer that shows the bits of a Parameter."""
+
+    bits: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(3, 4))
+        self.register_buffer("bits", self.weight.data.view(torch.int32))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x @ self.weight.t()
 
 
 class Columns(nn.Module):

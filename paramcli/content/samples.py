@@ -56,8 +56,13 @@ class Sampler:
         return self.read(place, start, size)
 
     def sample(self, place: Stretch, width: int) -> bytes:
-        """Return the first, middle and last bytes of a stretch of elements so many bytes wide."""
+        """Return the first, middle and last bytes of a stretch, of elements so many bytes wide.
+
+        All of them where they are few.
+        """
         size = place.nbytes
+        if size <= 3 * _PIECE:
+            return self.read(place, 0, size)
         starts = {0, (size // 2) // width * width, max(0, size - _PIECE) // width * width}
         return b"".join(self.read(place, at, _PIECE) for at in sorted(starts))
 

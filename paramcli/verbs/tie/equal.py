@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from paramcli.checkpoint import Checkpoint, DType, TensorInfo
 
     Progress = Callable[[int, int], None]
+    Shapes = Counter[tuple[DType, tuple[int, ...]]]
 
 __all__ = ["TINY", "find_equal"]
 
@@ -105,7 +106,11 @@ def _classes(
 ) -> tuple[list[list[_Found]], int]:
     """Put together those whose bytes are the same in one order; count what is constant."""
     buckets: dict[tuple[DType, tuple[int, ...], bytes], list[_Found]] = {}
+    found = list(found)
+    shapes = Counter((one.info.dtype, one.shape) for one in found)
     for one in found:
+        if _alone(shapes, one.info.dtype, one.shape):
+            continue
         key = one.info.dtype, one.shape, sampler.sample(one.place, one.width)
         buckets.setdefault(key, []).append(one)
     plain, constant = [], 0
@@ -149,6 +154,11 @@ def _compared(
         classes.append([first, *(one for one, same in told if same)])
         rests.append([one for one, same in told if not same])
     return [rest for rest in rests if rest]
+
+
+def _alone(shapes: Shapes, dtype: DType, shape: tuple[int, ...]) -> bool:
+    """Whether no other tensor could be equal to one of this type and shape, nor its transpose."""
+    return shapes[dtype, shape] == 1 and (shape == shape[::-1] or not shapes[dtype, shape[::-1]])
 
 
 def _varied(members: Sequence[_Found], workers: int) -> list[_Found]:
@@ -240,7 +250,7 @@ def _hashed(checkpoint: Checkpoint, found: Sequence[TensorInfo]) -> tuple[list[E
     order = {info.name: number for number, info in enumerate(found)}
     constant = 0
     for info in found:
-        if shapes[info.dtype, info.shape] + shapes[info.dtype, info.shape[::-1]] > 1:
+        if not _alone(shapes, info.dtype, info.shape):
             content = _gathered(checkpoint, info)
             width = info.dtype.bits // 8
             if content[width:] == content[:-width]:

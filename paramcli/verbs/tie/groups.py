@@ -12,7 +12,7 @@ from paramcli.verbs.tie.report import Evidence, Tie, TieReport
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from paramcli.checkpoint import Checkpoint, Group, TensorInfo
+    from paramcli.checkpoint import Checkpoint, Group, Held, TensorInfo
     from paramcli.verbs.tie.report import Change
 
 __all__ = ["report"]
@@ -76,7 +76,7 @@ def _evidence(
         yield Evidence("lock", "the lock says so")
         return
     if checkpoint.held:
-        yield from _of_objects(checkpoint, group.names)
+        yield from _of_objects(checkpoint.held, members)
     elif checkpoint.format in ("safetensors", "sharded-safetensors"):
         yield from _of_metadata(checkpoint, group.names, known=bool(made.keys() & members.keys()))
     else:
@@ -86,16 +86,18 @@ def _evidence(
         yield from (Evidence("view", _where(info)) for info in members.values())
 
 
-def _of_objects(checkpoint: Checkpoint, names: Sequence[str]) -> Iterator[Evidence]:
+def _of_objects(
+    objects: Mapping[str, Held], members: Mapping[str, TensorInfo]
+) -> Iterator[Evidence]:
     """Say which names are one module, one Parameter, or only one storage."""
-    held = {name: checkpoint.held[name] for name in names if name in checkpoint.held}
+    held = {name: objects[name] for name in members if name in objects}
     first: dict[int, str] = {}
     for name, (tensor, module, cls) in held.items():
         path = name.rpartition(".")[0]
         if path != module and first.get(tensor, "").rpartition(".")[0] == module:
             yield Evidence("module", f"{path} is the module {module or 'itself'} ({cls})")
         elif tensor in first:
-            kind = "buffer" if checkpoint[name].kind == "buffer" else "Parameter"
+            kind = "buffer" if members[name].kind == "buffer" else "Parameter"
             yield Evidence("tensor", f"{name} is the {kind} {first[tensor]}")
         first.setdefault(tensor, name)
     if len(first) > 1:

@@ -46,21 +46,32 @@ def named(module: nn.Module) -> dict[str, Tensor]:
 def twin(module: nn.Module, dtype: torch.dtype | None = None) -> nn.Module:
     """Copy a module with all that is shared in it; floating-point numbers become `dtype`."""
     other = copy.deepcopy(module)
-    copies: dict[tuple[int, torch.dtype], Tensor] = {}
+    copies: dict[object, torch.UntypedStorage] = {}
     seen: set[int] = set()
     for (_, _, _, ours), (_, _, _, theirs) in zip(tensors(module), tensors(other), strict=True):
-        if id(theirs) in seen or theirs.layout is not torch.strided or theirs.is_meta:
+        if id(theirs) in seen or not _plain(ours) or ours.is_meta:
             continue
         seen.add(id(theirs))
+        wanted = dtype if dtype is not None and ours.dtype.is_floating_point else ours.dtype
         storage = ours.untyped_storage()
-        key = storage._cdata, ours.dtype  # noqa: SLF001 - an address may be that of no bytes
+        # What is viewed as two types stays one storage where neither is converted.
+        key = storage._cdata, ours.dtype if wanted != ours.dtype else None  # noqa: SLF001
         if key not in copies:
-            whole = storage.nbytes() // ours.element_size()
-            flat = torch.empty(0, dtype=ours.dtype).set_(storage, 0, (whole,), (1,))
-            wanted = dtype if dtype is not None and ours.dtype.is_floating_point else ours.dtype
-            copies[key] = flat.to(wanted, copy=True)
-        theirs.data = copies[key].as_strided(ours.size(), ours.stride(), ours.storage_offset())
+            copies[key] = _converted(storage, ours.dtype, wanted)
+        theirs.data = torch.empty(0, dtype=wanted).set_(
+            copies[key], ours.storage_offset(), ours.size(), ours.stride()
+        )
     return other
+
+
+def _converted(
+    storage: torch.UntypedStorage, dtype: torch.dtype, wanted: torch.dtype
+) -> torch.UntypedStorage:
+    """Copy a storage of elements of one type as those of another."""
+    dtype, wanted = (dtype, wanted) if dtype != wanted else (torch.uint8, torch.uint8)
+    count = storage.nbytes() // dtype.itemsize
+    flat = torch.empty(0, dtype=dtype).set_(storage, 0, (count,), (1,))
+    return flat.to(wanted, copy=True).untyped_storage()
 
 
 def untied(module: nn.Module) -> nn.Module:

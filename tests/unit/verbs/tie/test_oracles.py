@@ -8,11 +8,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from safetensors.torch import _find_shared_tensors
+from safetensors.torch import _find_shared_tensors, load_model, save_model
 from torch import nn
 
 import paramcli
 from paramcli.checkpoint import share
+from paramcli.save import save
 from paramcli.sources.module_tree import survey
 from tests import tied_modules, torch_objects
 from tests.tied_modules import planted
@@ -91,6 +92,27 @@ def test_safetensors_fails_on_nested_views() -> None:
         module.register_buffer(name, view)
     assert ours(module) == {frozenset({"whole", "a", "b"})}
     assert theirs(module) != ours(module)
+
+
+def test_safetensors_cannot_load_a_shared_batch_norm(tmp_path: Path) -> None:
+    """It drops one name of a counter when it saves, and wants another when it loads."""
+
+    class Shared(nn.Sequential):
+        def __init__(self) -> None:
+            norm = nn.BatchNorm1d(4)
+            super().__init__(norm, nn.Linear(4, 4), norm)
+
+    model = Shared()
+    path = tmp_path / "theirs.safetensors"
+    save_model(model, str(path))
+    with pytest.raises(RuntimeError, match="num_batches_tracked"):
+        load_model(Shared(), path)
+    assert ours(model) >= {frozenset({"0.num_batches_tracked", "2.num_batches_tracked"})}
+    assert {frozenset(group.names) for group in paramcli.open(str(path)).groups()} == ours(model)
+    torch_objects.save(model.state_dict(), tmp_path / "model.pt")
+    save(paramcli.open(str(tmp_path / "model.pt")), tmp_path / "ours.safetensors")
+    found = paramcli.open(str(tmp_path / "ours.safetensors"))
+    assert {frozenset(group.names) for group in found.groups()} == ours(model)
 
 
 def test_safetensors_sees_nothing_on_meta() -> None:

@@ -78,6 +78,11 @@ def test_parts_of_one_parameter() -> None:
     assert one.text == "whole alone has a gradient"
 
 
+def test_one_storage_as_two_types() -> None:
+    (one,) = of("Recast", "2,4")
+    assert (one.write_visible, one.gradient_is_sum) == (True, None)
+
+
 def test_columns_share_nothing() -> None:
     (one,) = of("Columns", "2,4")
     assert (one.write_visible, one.gradient_is_sum, one.holds) == (None, None, True)
@@ -148,8 +153,11 @@ def test_user_code_that_leaves(tmp_path: Path) -> None:
         probed(f"{tmp_path}/net.py:Net", "2,2")
 
 
-@pytest.mark.parametrize("name", ["Twice", "DataTie", "Transposed", "Nested", "Recurrent"])
-@pytest.mark.parametrize("dtype", [None, torch.float64])
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [(name, dtype) for name in ("Twice", "DataTie", "Transposed", "Nested", "Recurrent")
+     for dtype in (None, torch.float64)] + [("Recast", None)],
+)  # fmt: skip
 def test_a_twin_shares_alike_and_with_nobody_else(name: str, dtype: torch.dtype | None) -> None:
     model = getattr(tied_modules, name)()
     before = {key: tensor.clone() for key, tensor in named(model).items()}
