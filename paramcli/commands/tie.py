@@ -191,9 +191,9 @@ def _check(change: _Change, *, find_equal: bool, probe: bool, inputs: bool, writ
             "there is nothing to write: no tie is asked for",
             hint="name tensors to tie, or give --untie or --like",
         )
-    if (change.winner or change.force) and asked in ([], ["--untie"]):
+    if (change.winner is not None or change.force) and asked in ([], ["--untie"]):
         raise UsageError("--winner and --force are for ties that are made")
-    if change.winner and change.like:
+    if change.winner is not None and change.like:
         raise UsageError("--winner is for names that are tied, not for --like")
     if len(change.names) == 1 and change.winner is None:
         raise UsageError(

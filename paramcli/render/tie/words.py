@@ -131,7 +131,7 @@ def _changes(changes: Sequence[Change]) -> Section:
     facts = []
     for kind, names, kept in changes:
         text = joined(names, ", ")
-        if kept:
+        if kind != "untied":
             text = f"{text} → {safe(kept)}"
         facts.append(Fact(kind, text, CHANGE))
     return Section("", facts)

@@ -41,8 +41,8 @@ def tie(
     only overlap, and values that differ unless that is forced.
     """
     by_name = {info.name: info for info in checkpoint}
-    kept = winner or names[0]
-    wanted = list(dict.fromkeys([*names]))
+    kept = names[0] if winner is None else winner
+    wanted = list(dict.fromkeys(names))
     for name in (*wanted, kept):
         if name not in by_name:
             inside = [other for other in by_name if other.startswith(f"{name}.")]

@@ -20,7 +20,7 @@ __all__ = ["report"]
 
 def report(checkpoint: Checkpoint, changes: tuple[Change, ...] = ()) -> TieReport:
     """Report the groups of a checkpoint, made by these changes. Values are not read."""
-    made = {name: one.kept for one in changes if one.kept for name in one.names}
+    made = {name: one.kept for one in changes if one.kind != "untied" for name in one.names}
     listed = survey(checkpoint)
     by_name = {info.name: info for info in checkpoint}
     config = stated(checkpoint, listed.groups)

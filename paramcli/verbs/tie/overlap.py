@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from paramcli.checkpoint import TensorInfo
     from paramcli.verbs.tie.report import Form
 
 __all__ = ["form_of"]
 
-_MOST_UNITS = 1 << 28
+_MOST_UNITS = 1 << 27
 _MOST_RUNS = 1 << 20
 """Units of a map of touched bytes, and runs painted on it, beyond which views are taken to meet."""
 
@@ -51,40 +51,51 @@ def _meet(views: Sequence[TensorInfo], start: int, end: int) -> bool:
     unit = math.gcd(
         *(info.dtype.bits // 8 for info in views), *(info.extent[0] - start for info in views)
     )
-    if (end - start) // unit > _MOST_UNITS:
+    plans = [_plan(info, start, unit) for info in views]
+    runs = sum(math.prod(size for size, _ in plan.outer) for plan in plans)
+    if (end - start) // unit > _MOST_UNITS or runs > _MOST_RUNS:
         return True
-    touched, runs = bytearray((end - start) // unit), 0
-    for info in views:
-        mine = list(_runs(info, start, unit))
-        runs += len(mine)
-        if runs > _MOST_RUNS or any(1 in touched[place] for place in mine):
+    touched = bytearray((end - start) // unit)
+    for plan in plans:
+        places = plan.places()
+        if any(1 in touched[place] for place in places):
             return True
-        for place in mine:  # it may well touch a byte twice itself
-            touched[place] = b"\1" * len(range(*place.indices(len(touched))))
+        for place in places:  # it may well touch a byte twice itself
+            touched[place] = b"\1" * len(touched[place])
     return False
 
 
-def _runs(info: TensorInfo, start: int, unit: int) -> Iterator[slice]:
-    """Yield the units that a view touches, as slices with a step that cover it together."""
-    width = info.dtype.bits // 8 // unit
-    at = (info.offset * info.dtype.bits // 8 - start) // unit
-    run, steps = width, []
+class _Plan(NamedTuple):
+    """Units that a view touches: runs from `first` on, over and over by size and step of `outer`.
+
+    A run is `length` units long, of which every `step`-th is touched.
+    """
+
+    first: int
+    outer: list[tuple[int, int]]
+    length: int
+    step: int
+
+    def places(self) -> list[slice]:
+        """List the runs as slices."""
+        starts = [self.first]
+        for size, step in self.outer:
+            starts = [start + index * step for start in starts for index in range(size)]
+        return [slice(start, start + self.length, self.step) for start in starts]
+
+
+def _plan(info: TensorInfo, start: int, unit: int) -> _Plan:
+    """Cover the units of a view by few runs: along what lies together, or the longest dimension."""
+    run = info.dtype.bits // 8 // unit
+    width, first = run, (info.offset * info.dtype.bits // 8 - start) // unit
+    outer = []
     for step, size in _order(info):
         if step * width == run:
             run *= size
         elif step:  # a step of zero touches nothing new
-            steps.append((size, step * width))
-    if run == 1 and steps:  # the longest dimension is painted at once
-        size, step = max(steps)
-        steps.remove((size, step))
-        inner = [(size * step - step + 1, step)]
-    else:
-        inner = [(run, 1)]
-    places = [at]
-    for size, step in steps:
-        places = [place + index * step for place in places for index in range(size)]
-        if len(places) > _MOST_RUNS:
-            break
-    for place in places:
-        for length, step in inner:
-            yield slice(place, place + length, step)
+            outer.append((size, step * width))
+    if run > 1 or not outer:
+        return _Plan(first, outer, run, 1)
+    size, step = max(outer)
+    outer.remove((size, step))
+    return _Plan(first, outer, size * step - step + 1, step)

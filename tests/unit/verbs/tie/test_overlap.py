@@ -46,6 +46,14 @@ def test_forms(views: list[Tensor], form: str) -> None:
     assert form_of([info(view) for view in views]) == form
 
 
+def test_views_of_a_vast_storage_are_told_without_a_map() -> None:
+    """What is too large to be painted is taken to meet, at once."""
+    dtype, storage = DTYPES["float32"], Storage("file", 0, 1 << 50)
+    for shape, stride in (((1 << 40,), (3,)), ((1 << 20, 1 << 20, 2), (1 << 22, 4, 2))):
+        views = [TensorInfo("x", dtype, shape, stride, offset, storage) for offset in (0, 1)]
+        assert form_of(views) == "overlap"
+
+
 @st.composite
 def pairs(draw: st.DrawFn) -> list[TensorInfo]:
     pool = draw(torch_objects.pools([torch.float32]))[:1]
