@@ -17,7 +17,9 @@ if TYPE_CHECKING:  # imported where files are made, in a process of its own; see
 
     from torch import Tensor
 
-__all__ = ["CHANGES", "FORMATS", "WIDTHS", "find", "find_changed", "find_values", "shards"]
+__all__ = [
+    "CHANGES", "FORMATS", "WIDTHS", "find", "find_changed", "find_doubled", "find_values", "shards",
+]  # fmt: skip
 
 FORMATS = {
     "zip": "model.pt",
@@ -57,6 +59,16 @@ def find_changed(folder: str, form: str, dtype: str, change: str) -> str:
         source = find_values(folder, form, dtype)
         print(f"making {path}", file=sys.stderr)
         subprocess.check_call([sys.executable, "-m", "benchmarks.files", source, change, path])
+    return path
+
+
+def find_doubled(folder: str, dtype: str) -> str:
+    """Return the path of the first half of those weights, each under a second name too."""
+    path = os.path.join(folder, f"{dtype}-doubled", FORMATS["safetensors"])
+    if not os.path.exists(path):
+        source = find_values(folder, "safetensors", dtype)
+        print(f"making {path}", file=sys.stderr)
+        subprocess.check_call([sys.executable, "-m", "benchmarks.files", source, "double", path])
     return path
 
 
@@ -210,5 +222,41 @@ def _change(source: str, change: str, path: str) -> None:
     os.rename(fresh, path)
 
 
+def _double(source: str, path: str) -> None:
+    """Write tensors up to half of all bytes twice, a name and its copy after all others."""
+    import paramcli
+
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    checkpoint = paramcli.open(source)
+    short = {"float32": "F32", "bfloat16": "BF16"}
+    room = sum(info.nbytes for info in checkpoint) // 2
+    kept = []
+    for info in checkpoint:
+        if info.nbytes <= room:
+            kept.append(info)
+            room -= info.nbytes
+    header: dict[str, object] = {}
+    end = 0
+    for copy in ("", "copy."):
+        for info in kept:
+            start, end = end, end + info.nbytes
+            header[copy + info.name] = {
+                "dtype": short[info.dtype.name], "shape": info.shape, "data_offsets": [start, end],
+            }  # fmt: skip
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with open(f"{path}.part", "wb") as stream:
+        stream.write(len(text).to_bytes(8, "little") + text)
+        for _ in range(2):
+            for info in kept:
+                stream.write(checkpoint.read(info.storage))
+    os.rename(f"{path}.part", path)
+
+
 if __name__ == "__main__":
-    (_change if len(sys.argv) > 3 else _make)(*sys.argv[1:])
+    if len(sys.argv) == 3:
+        _make(*sys.argv[1:])
+    elif sys.argv[2] == "double":
+        _double(sys.argv[1], sys.argv[3])
+    else:
+        _change(*sys.argv[1:])

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from typing import TYPE_CHECKING
 
-from benchmarks import diffing, drawing, initializing, listing, saving, showing
+from benchmarks import diffing, drawing, initializing, listing, saving, showing, tying
 from benchmarks.compare import HEADINGS, timed
 from benchmarks.timing import machine, own_peak
 
@@ -17,14 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-_BENCHMARKS = (
-    listing.BENCHMARKS
-    | showing.BENCHMARKS
-    | diffing.BENCHMARKS
-    | saving.BENCHMARKS
-    | drawing.BENCHMARKS
-    | initializing.BENCHMARKS
-)
+_ROOMS = listing, showing, diffing, saving, drawing, initializing, tying
+_BENCHMARKS = {name: cases for room in _ROOMS for name, cases in room.BENCHMARKS.items()}
 _QUICK = "3 runs, 1 of scripts over 4 GiB; no torch on 100,000 tensors"
 _NOTES = """\
 Seconds are medians of {times} runs in turn ({long} in show.scripts) after one to warm up; MiB the

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from paramcli.owners import Owner
 
 __all__ = [
-    "DTYPES", "Checkpoint", "DType", "Group", "Pickle", "Place", "Storage", "TensorInfo", "Tree",
-    "share",
+    "DTYPES", "Checkpoint", "DType", "Group", "Held", "Pickle", "Place", "Storage", "TensorInfo",
+    "Tree", "share",
 ]  # fmt: skip
 
 Kind = Literal["parameter", "buffer", "tensor"]
@@ -189,6 +189,18 @@ class Group(NamedTuple):
     bytes: int
 
 
+class Held(NamedTuple):
+    """Which object of a built module a name stands for, and the module that holds it.
+
+    `tensor` numbers the objects; `module` is the first path of the holder, `cls` its class. Two
+    names with one path there are one module met twice.
+    """
+
+    tensor: int
+    module: str
+    cls: str
+
+
 class Tree(NamedTuple):
     """One tree of tensors in a training checkpoint: its dotted path and how many it holds."""
 
@@ -242,7 +254,7 @@ class Checkpoint:
     `unpack` gives those that are compressed or scattered. `checksum` is the CRC-32 that the file
     itself states of a storage's bytes, None where it states none. Where all bytes are computed
     rather than stored, `draw` fills a buffer with those of a storage from a byte on, and nothing
-    else is asked.
+    else is asked. `held` says which objects the names of a model class are.
     """
 
     origin: str
@@ -259,6 +271,7 @@ class Checkpoint:
     byteorder: Literal["little", "big"] = "little"
     lock: Lock | None = None
     modules: Mapping[str, Owner] = field(default_factory=dict, compare=False, repr=False)
+    held: Mapping[str, Held] = field(default_factory=dict, compare=False, repr=False)
     locate: Callable[[Storage], Place | None] = field(default=_nowhere, compare=False, repr=False)
     unpack: Callable[[Storage], bytes] = field(default=_no_bytes, compare=False, repr=False)
     checksum: Callable[[Storage], int | None] = field(default=_nowhere, compare=False, repr=False)

@@ -16,6 +16,7 @@ from paramcli.commands.init import init
 from paramcli.commands.list import list_
 from paramcli.commands.show import show
 from paramcli.commands.streams import fail, write
+from paramcli.commands.tie import tie
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,6 +41,10 @@ app.command(
     epilog="Examples: paramcli init net.py:Net --scheme kaiming -o net.safetensors · "
     "paramcli init gpt.lock --scheme gpt2 --dry-run",
 )(init)
+app.command(
+    "tie",
+    epilog="Examples: paramcli tie net.py:Net --probe --input 2,4 · paramcli tie m.pt a b -o t.pt",
+)(tie)
 app.command(
     "diff",
     epilog="Examples: paramcli diff base.pt tuned.pt · paramcli diff a.pt net.py:Net",

@@ -137,6 +137,16 @@ LIGHT = [
     ["list", str(FILES / "trainer.pt"), "--tree", "--sort", "name", "--include", "*.weight"],
     ["list", "nowhere.pt"],
     ["init", "--help"],
+    ["tie", "--help"],
+    *(["tie", str(FILES / name), *options] for options in ([], ["--find-equal"]) for name in (
+        "model.pt", "trainer.pt", "legacy.pth", "tied.safetensors", "sharded", "whole_module.pt",
+        "script.pt",
+    )),
+    *(["tie", str(FILES / "trainer.pt"), "--format", form] for form in (
+        "table", "tsv", "json", "markdown",
+    )),
+    ["tie", str(ROOT / "sample_models" / "tiny_gpt.lock")],
+    ["tie", str(FILES / "trainer.pt"), "--untie", "*"],
     ["diff", "--help"],
     *(["diff", str(FILES / name), str(FILES / name)] for name in (
         "model.pt", "legacy.pth", "tied.safetensors", "sharded",

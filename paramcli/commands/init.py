@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
@@ -21,6 +20,7 @@ from paramcli.commands.options import (
     Key,
     Width,
 )
+from paramcli.commands.sizes import parse_size
 from paramcli.commands.streams import (
     chosen,
     color,
@@ -40,9 +40,6 @@ if TYPE_CHECKING:
     from paramcli.verbs.initialize import InitReport, Plan, VerifyReport
 
 __all__ = ["init"]
-
-_UNITS = {"": 1, "K": 1000, "M": 1000**2, "G": 1000**3, "T": 1000**4}
-_SIZE = re.compile(r"(?i)(?P<number>[0-9]+(?:\.[0-9]+)?)\s*(?P<unit>[KMGT]?)(?P<binary>i?)B?")
 
 
 def init(  # noqa: PLR0913 - one parameter for each documented option
@@ -135,7 +132,7 @@ def init(  # noqa: PLR0913 - one parameter for each documented option
         if in_place and not output:
             raise UsageError("--in-place wants -o OUT")
         where = _Where(
-            output, None if shard_size is None else _size(shard_size), in_place, dry_run,
+            output, None if shard_size is None else parse_size(shard_size), in_place, dry_run,
             device.value,
         )  # fmt: skip
         request = _request(target, key, arg, args_file)
@@ -320,14 +317,3 @@ def _conclude(report: InitReport, form: Format) -> None:
             say(line)
     if form is not Format.TABLE and report.flagged:
         say(f"warning: {flagged(report)}")
-
-
-def _size(text: str) -> int:
-    """Bytes of a size such as 5GB, 5GiB or 500000000."""
-    found = _SIZE.fullmatch(text.strip())
-    if found is None or (found["binary"] and not found["unit"]):
-        raise UsageError(f"--shard-size {text} is no size", hint="such as 5GB or 5GiB")
-    unit = _UNITS[found["unit"].upper()]
-    if found["binary"]:
-        unit = 1 << (10 * list(_UNITS).index(found["unit"].upper()))
-    return int(float(found["number"]) * unit)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from paramcli.checkpoint import Checkpoint, TensorInfo
+    from paramcli.content.places import Stretch
 
 __all__ = ["Sampler"]
 
@@ -37,6 +38,13 @@ class Sampler:
     ) -> None:
         self._stack.close()
 
+    def read(self, place: Stretch, start: int, size: int) -> bytes:
+        """Return up to `size` bytes of a stretch from its byte `start` on."""
+        file = self._files.get(place.file)
+        if file is None:
+            file = self._files[place.file] = self._stack.enter_context(File(place.file))
+        return file.read(place.offset + start, min(size, place.nbytes - start))
+
     def piece(self, checkpoint: Checkpoint, info: TensorInfo, start: int, size: int) -> bytes:
         """Return up to `size` bytes of a contiguous tensor from its byte `start` on.
 
@@ -45,19 +53,27 @@ class Sampler:
         place = stretch(checkpoint, info)
         if place is None or not info.contiguous or start >= place.nbytes:
             return b""
-        file = self._files.get(place.file)
-        if file is None:
-            file = self._files[place.file] = self._stack.enter_context(File(place.file))
-        return file.read(place.offset + start, min(size, place.nbytes - start))
+        return self.read(place, start, size)
+
+    def sample(self, place: Stretch, width: int) -> bytes:
+        """Return the first, middle and last bytes of a stretch, of elements so many bytes wide.
+
+        All of them where they are few.
+        """
+        size = place.nbytes
+        if size <= 3 * _PIECE:
+            return self.read(place, 0, size)
+        starts = {0, (size // 2) // width * width, max(0, size - _PIECE) // width * width}
+        return b"".join(self.read(place, at, _PIECE) for at in sorted(starts))
 
     def print(self, checkpoint: Checkpoint, info: TensorInfo) -> bytes | None:
         """Return a digest of a contiguous tensor's first, middle and last bytes.
 
         None where they cannot be read so, or are one element over and over, which proves nothing.
         """
+        place = stretch(checkpoint, info) if info.contiguous else None
         width = max(1, info.dtype.bits // 8)
-        starts = {0, (info.nbytes // 2) // width * width, max(0, info.nbytes - _PIECE)}
-        content = b"".join(self.piece(checkpoint, info, at, _PIECE) for at in sorted(starts))
-        if not content or content == content[:width] * (len(content) // width):
+        content = self.sample(place, width) if place is not None and place.nbytes else b""
+        if content == content[:width] * (len(content) // width):
             return None
         return blake2b(content, digest_size=16).digest()

@@ -12,13 +12,13 @@ from paramcli.errors import ParamcliError, SourceError, UsageError
 from paramcli.sources import user_code
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from torch import nn
 
     from paramcli.sources import Request
 
-__all__ = ["looks_like_module", "open_buffers", "open_built", "open_module"]
+__all__ = ["built_module", "looks_like_module", "open_buffers", "open_built", "open_module"]
 
 _SEEDED = "built on the CPU, its constructor drawing from seed {}"
 _LOW = (1 << 64) - 1  # all that torch takes of a seed; its CPU generator uses half of that
@@ -60,12 +60,13 @@ def open_built(
         module, built = _build(request, user_code.load(place))
         if then is not None:
             built += then(module)
-        entries, notes, unpack, owners = survey(module, values=request.values)
+        entries, notes, unpack, owners, held = survey(module, values=request.values)
     return Checkpoint(
         origin=target,
         format="module",
         entries=entries,
         notes=built + notes,
+        held=held,
         unpack=unpack,
         modules=owners,
     )
@@ -99,6 +100,17 @@ def open_buffers(request: Request) -> Checkpoint:
         unpack=buffers.unpack,
         modules=buffers.owners,
     )
+
+
+@contextlib.contextmanager
+def built_module(request: Request) -> Iterator[nn.Module]:
+    """Build the module of a request with its values, for as long as the user's code may run.
+
+    Raises what `open_module` does.
+    """
+    place = user_code.locate(request.target)
+    with user_code.visit(place):
+        yield _build(replace(request, values=True), user_code.load(place))[0]
 
 
 def _build(request: Request, found: object) -> tuple[nn.Module, tuple[str, ...]]:

@@ -38,14 +38,16 @@ def buffers_undrawn(make: Callable[[], nn.Module]) -> Surveyed | None:
 
 def buffers_of(module: nn.Module) -> Surveyed:
     """Copy the persistent buffers of a model that was built with values."""
-    entries, notes, unpack, owners = survey(module, values=True)
+    entries, notes, unpack, owners, held = survey(module, values=True)
     kept = tuple(info for info in entries if info.kind == "buffer")
     content: dict[Storage, bytes] = {
         view.storage: unpack(view.storage) for info in kept for view in info.views()
     }
+    names = [info.name for info in kept]
     return Surveyed(
-        kept, notes, content.__getitem__, {info.name: owners[info.name] for info in kept}
-    )
+        kept, notes, content.__getitem__,
+        {name: owners[name] for name in names}, {name: held[name] for name in names},
+    )  # fmt: skip
 
 
 class _Undrawn(TorchDispatchMode):  # type: ignore[no-untyped-call]

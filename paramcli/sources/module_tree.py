@@ -11,12 +11,12 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.parameter import is_lazy
 from torch.nn.utils.parametrize import ParametrizationList, is_parametrized
 
-from paramcli.checkpoint import DTYPES, DType, Storage, TensorInfo
+from paramcli.checkpoint import DTYPES, DType, Held, Storage, TensorInfo
 from paramcli.errors import SourceError
 from paramcli.owners import Owner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from paramcli.checkpoint import Kind
 
@@ -37,12 +37,16 @@ _PARTS["sparse_bsc"] = _PARTS["sparse_csc"]
 
 
 class Surveyed(NamedTuple):
-    """The entries of a module's state dict, notes on what is not among them, bytes and owners."""
+    """The entries of a module's state dict, and notes on what is not among them.
+
+    `unpack` gives their bytes; by name, `owners` are their modules and `held` their objects.
+    """
 
     entries: tuple[TensorInfo, ...]
     notes: tuple[str, ...]
     unpack: Callable[[Storage], bytes]
     owners: dict[str, Owner]
+    held: Mapping[str, Held]
 
 
 def survey(module: nn.Module, *, values: bool) -> Surveyed:
@@ -57,7 +61,7 @@ def survey(module: nn.Module, *, values: bool) -> Surveyed:
     notes = [_note(names, what, why) for names, what, why in left_out if names]
     if not walk.cycles and _listed(module) != walk.names:
         notes.append("its state_dict() is customized; these are the tensors of its module tree")
-    return Surveyed(tuple(walk.entries), tuple(notes), walk.unpack, walk.owners)
+    return Surveyed(tuple(walk.entries), tuple(notes), walk.unpack, walk.owners, walk.held)
 
 
 def _note(names: Sequence[str], what: str, why: str) -> str:
@@ -91,7 +95,9 @@ class _Walk:
         self.transient: list[str] = []
         self.shapeless: list[str] = []
         self.cycles: list[str] = []
+        self.held: dict[str, Held] = {}
         self._numbers: dict[int, int] = {}
+        self._paths: dict[int, str] = {}
 
     def visit(self, module: nn.Module, prefix: str, ancestors: tuple[nn.Module, ...]) -> None:
         """Add the tensors of `module` and of the modules in it. One met twice has both names."""
@@ -99,22 +105,27 @@ class _Walk:
             self.cycles.append(prefix.removesuffix("."))
             return
         owner = _owner(module, prefix, ancestors)
+        holder = self._paths.setdefault(id(module), prefix.removesuffix(".")), type(module).__name__
         # The dictionaries themselves, as state_dict() does: subclasses override named_parameters().
         for name, parameter in module._parameters.items():  # noqa: SLF001
             if parameter is not None:
-                self._add(prefix + name, parameter, "parameter", owner)
+                self._add(prefix + name, parameter, "parameter", (owner, holder))
         for name, buffer in module._buffers.items():  # noqa: SLF001
             if name in module._non_persistent_buffers_set:  # noqa: SLF001
                 self.transient.append(prefix + name)
             elif buffer is not None:
-                self._add(prefix + name, buffer, "buffer", owner)
+                self._add(prefix + name, buffer, "buffer", (owner, holder))
         for name, child in module._modules.items():  # noqa: SLF001
             if child is not None:
                 self.visit(child, f"{prefix}{name}.", (*ancestors, module))
 
-    def _add(self, name: str, tensor: Tensor, kind: Kind, owner: Owner) -> None:
+    def _add(
+        self, name: str, tensor: Tensor, kind: Kind, of: tuple[Owner, tuple[str, str]]
+    ) -> None:
+        owner, holder = of
         self.names.append(name)
         self.owners[name] = owner
+        self.held[name] = Held(id(tensor), *holder)
         if is_lazy(tensor) or tensor.is_nested:
             self.shapeless.append(name)
         else:

@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, load_model, save_file
 
-from paramcli.commands.init import _size
+from paramcli.commands.sizes import parse_size
 from paramcli.errors import UsageError
 from sample_models.lenet import LeNet
 from sample_models.mlp import MLP
@@ -325,7 +325,7 @@ def test_code_that_a_file_names_is_not_run(run: Run, tmp_path: Path) -> None:
         (["--scheme", "torch", "-o", "x.npz"], ".npz is no format", ".safetensors"),
         (["--scheme", "torch", "--format", "lock"], "no --format lock", "table"),
         (["--scheme", "torch", "--in-place"], "wants -o OUT", ""),
-        (["--scheme", "torch", "--shard-size", "5XB"], "5XB is no size", "5GB"),
+        (["--scheme", "torch", "--shard-size", "5XB"], "'5XB' is no number of bytes", "5GB"),
         (["--scheme", "gpt2", "--apply", APPLY], "--apply starts from", "--scheme out"),
         (["--apply", "nothing"], "names no function", "pkg.mod:fn"),
         (["--apply", "sample_models.net3d:FLAG"], "no attribute", ""),
@@ -372,13 +372,13 @@ def test_what_is_said(run: Run) -> None:
     [("5GB", 5 * 10**9), ("5GiB", 5 << 30), ("1.5k", 1500), ("700", 700), ("2 MiB", 2 << 20)],
 )
 def test_sizes(text: str, size: int) -> None:
-    assert _size(text) == size
+    assert parse_size(text) == size
 
 
 @pytest.mark.parametrize("text", ["", "GB", "5iB", "-1GB", "5 GBps"])
 def test_no_size(text: str) -> None:
-    with pytest.raises(UsageError, match="is no size"):
-        _size(text)
+    with pytest.raises(UsageError, match="is no number of bytes"):
+        parse_size(text)
 
 
 def test_help_has_examples(run: Run) -> None:

@@ -55,7 +55,7 @@ MODULES: dict[str, Callable[[], nn.Module]] = {
 
 
 def described(module: nn.Module) -> dict[str, Subject]:
-    entries, _, unpack, owners = survey(module, values=True)
+    entries, _, unpack, owners, _ = survey(module, values=True)
     checkpoint = Checkpoint(
         origin="", format="module", entries=entries, unpack=unpack, modules=owners
     )

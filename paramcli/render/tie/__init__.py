@@ -1,0 +1,1 @@
+"""`tie` drawn as text: one file a form, each taking a whole report."""

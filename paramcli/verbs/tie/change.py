@@ -1,0 +1,292 @@
+"""Ties made, undone and copied, as lazy overlays: entries point elsewhere, and no byte is moved.
+
+What is refused says what stands against it: shapes, types, views that only overlap, and how far
+values are apart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from paramcli.checkpoint import Checkpoint, Place, Storage
+from paramcli.errors import SourceError, UsageError
+from paramcli.select import compile_pattern, near
+from paramcli.verbs.tie.overlap import form_of
+from paramcli.verbs.tie.report import Change
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from paramcli.checkpoint import TensorInfo
+
+__all__ = ["Changed", "like", "tie", "untie"]
+
+_SHOWN = 3
+
+
+class Changed(NamedTuple):
+    """A checkpoint with its ties changed, and what was changed."""
+
+    checkpoint: Checkpoint
+    changes: tuple[Change, ...]
+
+
+def tie(
+    checkpoint: Checkpoint, names: Sequence[str], *, winner: str | None = None, force: bool = False
+) -> Changed:
+    """Tie names: all view the bytes of `winner`, the first by default, wherever theirs were.
+
+    Raises UsageError for a name that is not there, for shapes or types that differ, views that
+    only overlap, and values that differ unless that is forced.
+    """
+    by_name = {info.name: info for info in checkpoint}
+    kept = names[0] if winner is None else winner
+    wanted = list(dict.fromkeys(names))
+    for name in (*wanted, kept):
+        if name not in by_name:
+            inside = [other for other in by_name if other.startswith(f"{name}.")]
+            close = (inside or [other for other in near(name, by_name) if other in by_name])[
+                :_SHOWN
+            ]
+            raise UsageError(
+                f"there is no tensor {name!r}",
+                hint=f"did you mean {' or '.join(close)}?" if close else None,
+            )
+    if kept not in wanted:
+        raise UsageError(f"--winner {kept} is none of {', '.join(wanted)}")
+    if len(wanted) == 1:
+        raise UsageError(f"{kept} cannot be tied to itself alone", hint="name two tensors or more")
+    whole = by_name[kept]
+    views = {name: whole for name in wanted if name != kept}
+    return _pointed(checkpoint, views, kept, force=force)
+
+
+def untie(checkpoint: Checkpoint, patterns: Sequence[str]) -> Changed:
+    """Give each name that is picked, and shares bytes, bytes of its own.
+
+    Of names all of which are picked the first keeps those that they shared. Raises UsageError
+    where nothing that is picked shares.
+    """
+    compiled = [compile_pattern(text) for text in patterns]
+    by_name = {info.name: info for info in checkpoint}
+    moved: dict[str, TensorInfo] = {}
+    places: dict[Storage, TensorInfo] = {}
+    changes = []
+    for group in checkpoint.groups():
+        picked = [name for name in group.names if any(one.matches(name) for one in compiled)]
+        if len(picked) == len(group.names):
+            picked.remove(group.names[0])
+        for name in picked:
+            info = by_name[name]
+            _check_plain(info)
+            own = Storage(info.storage.file, f"{info.storage.key}/{name}", info.nbytes)
+            stride = info.stride if info.dense and not info.marks else _row_major(info.shape)
+            moved[name] = info._replace(storage=own, offset=0, stride=stride, marks=())
+            places[own] = info
+        if picked:
+            changes.append(Change("untied", tuple(picked)))
+    if not moved:
+        raise UsageError(
+            f"--untie {' '.join(patterns)} picks no name that shares bytes",
+            hint="paramcli tie without options lists those that do",
+        )
+    entries = tuple(moved.get(info.name, info) for info in checkpoint)
+    return Changed(_copied(checkpoint, entries, places), tuple(changes))
+
+
+def like(checkpoint: Checkpoint, other: Checkpoint, *, force: bool = False) -> Changed:
+    """Put the ties of another checkpoint, a model class say, onto this one.
+
+    A name that this one lacks is added where one that it is tied to is there. Views that are
+    transposes or parts are put on as the other has them. Raises UsageError as `tie` does.
+    """
+    theirs = {info.name: info for info in other}
+    changes: list[Change] = []
+    for group in other.groups():
+        ours = {info.name: info for info in checkpoint}
+        here = [name for name in group.names if name in ours]
+        if not here:
+            continue
+        base = _base([theirs[name] for name in here])
+        views = {}
+        for name in group.names:
+            if name != base.name:
+                views[name] = _laid(theirs[name], base, ours[base.name])
+        added = [name for name in views if name not in ours]
+        entries = checkpoint.entries + tuple(
+            views[name]._replace(name=name, kind=ours[base.name].kind) for name in added
+        )
+        if added:
+            changes.append(Change("added", tuple(added), base.name))
+        checkpoint = _with(checkpoint, entries)
+        views = {name: view for name, view in views.items() if name in ours}
+        if views:
+            checkpoint, more = _pointed(checkpoint, views, base.name, force=force)
+            changes += more
+    if not changes and not any(name in theirs for name in (info.name for info in checkpoint)):
+        raise UsageError(f"{other.origin} has no name of {checkpoint.origin}")
+    return Changed(checkpoint, tuple(changes))
+
+
+def _base(members: Sequence[TensorInfo]) -> TensorInfo:
+    """The first member that holds the bytes of all, else the first."""
+    start = min(info.extent[0] for info in members)
+    end = max(info.extent[1] for info in members)
+    whole = (info for info in members if info.contiguous and info.extent == (start, end))
+    return next(whole, members[0])
+
+
+def _laid(theirs: TensorInfo, base: TensorInfo, ours: TensorInfo) -> TensorInfo:
+    """Lay a view over our tensor as it lies over the base on the other side."""
+    _check_plain(ours)
+    if not base.open:
+        _check_shape(base, ours)
+    if theirs.view == base.view:
+        return ours
+    start, end = theirs.extent
+    inside = base.extent[0] <= start and end <= base.extent[1]
+    if not (inside and ours.contiguous and base.contiguous and theirs.dtype == base.dtype):
+        raise UsageError(
+            f"{theirs.name} cannot be laid over {ours.name}, which does not hold all its bytes"
+        )
+    return ours._replace(
+        shape=theirs.shape,
+        stride=theirs.stride,
+        offset=ours.offset + theirs.offset - base.offset,
+        marks=theirs.marks,
+    )
+
+
+def _pointed(
+    checkpoint: Checkpoint, views: Mapping[str, TensorInfo], kept: str, *, force: bool
+) -> Changed:
+    """Have names view other bytes, after all that stands against it was looked for."""
+    by_name = {info.name: info for info in checkpoint}
+    pointed = {}
+    for name, view in views.items():
+        mine = by_name[name]
+        if mine.view == view.view:
+            continue
+        for info in (mine, view):
+            _check_plain(info)
+        _check_shape(view, mine)
+        if mine.dtype != view.dtype:
+            raise UsageError(
+                f"{name} is {mine.dtype.name} and {kept} {view.dtype.name}, so they cannot be tied"
+            )
+        _check_apart(checkpoint, mine, view, kept)
+        if not force:
+            _check_values(checkpoint, mine, view, kept)
+        pointed[name] = mine._replace(
+            storage=view.storage, stride=view.stride, offset=view.offset, marks=view.marks
+        )
+    entries = tuple(pointed.get(info.name, info) for info in checkpoint)
+    changes = (Change("tied", tuple(pointed), kept),) if pointed else ()
+    return Changed(_with(checkpoint, entries), changes)
+
+
+def _check_plain(info: TensorInfo) -> None:
+    if info.layout != "strided":
+        raise UsageError(f"{info.name} is {info.layout.replace('_', ' ')}; only plain tensors tie")
+
+
+def _check_shape(one: TensorInfo, other: TensorInfo) -> None:
+    if one.shape != other.shape:
+        turned = " (--like puts transposes on)" if one.shape == other.shape[::-1] else ""
+        raise UsageError(
+            f"{other.name} is {list(other.shape)} and {one.name} {list(one.shape)}, so they cannot "
+            f"be tied{turned}"
+        )
+
+
+def _check_apart(checkpoint: Checkpoint, mine: TensorInfo, view: TensorInfo, kept: str) -> None:
+    """Refuse what would make one view of two that share only some of their bytes."""
+    if mine.storage != view.storage:
+        return
+    start, end = max(mine.extent[0], view.extent[0]), min(mine.extent[1], view.extent[1])
+    if start < end and form_of([mine, view]) != "interleaved":
+        raise UsageError(
+            f"{mine.name} and {kept} overlap in bytes {start:,} to {end:,} of {checkpoint.origin} "
+            "without being the same view",
+            hint=f"give {mine.name} bytes of its own first: --untie {mine.name}",
+        )
+
+
+def _check_values(checkpoint: Checkpoint, mine: TensorInfo, view: TensorInfo, kept: str) -> None:
+    from paramcli.verbs.diff.values import How, compare_values
+
+    verdicts = compare_values(checkpoint, checkpoint, [(mine, view)], How())
+    if verdicts.equal:
+        return
+    hint = f"--force gives {mine.name} the bytes of {kept}; --winner picks whose bytes stand"
+    if not verdicts.changed:
+        raise SourceError(
+            f"{mine.name} and {kept} have no values to compare", path=checkpoint.origin,
+            hint="--force ties them all the same",
+        )  # fmt: skip
+    change = verdicts.changed[0]
+    how = "their values differ"
+    if change is not None:
+        odd = change.nan + change.infinite
+        how += f" in {change.changed:,} of {change.n:,} elements, by at most {change.max_abs:.6g}"
+        how += f", {odd:,} of them not finite" if odd else ""
+    raise UsageError(f"{mine.name} and {kept}: {how}", hint=hint)
+
+
+def _with(checkpoint: Checkpoint, entries: tuple[TensorInfo, ...]) -> Checkpoint:
+    """Put other entries into a checkpoint. What an index stated of all bytes holds no more."""
+    metadata = dict(checkpoint.metadata)
+    if checkpoint.format.startswith("sharded"):
+        metadata.pop("total_size", None)
+    return replace(checkpoint, entries=entries, metadata=metadata)
+
+
+def _row_major(shape: Sequence[int]) -> tuple[int, ...]:
+    stride, step = [], 1
+    for size in reversed(shape):
+        stride.append(step)
+        step *= max(size, 1)
+    return tuple(reversed(stride))
+
+
+def _copied(
+    checkpoint: Checkpoint, entries: tuple[TensorInfo, ...], places: Mapping[Storage, TensorInfo]
+) -> Checkpoint:
+    """Return a checkpoint with storages of its own, each a copy of what a view of the old holds."""
+
+    def locate(storage: Storage) -> Place | None:
+        info = places.get(storage)
+        place = checkpoint.locate(info.storage if info else storage)
+        if info is None or place is None:
+            return place
+        dense = info.dense and not info.marks and info.offset * info.dtype.bits % 8 == 0
+        return Place(place.file, place.offset + info.extent[0]) if dense else None
+
+    def unpack(storage: Storage) -> bytes:
+        info = places.get(storage)
+        if info is None:
+            return checkpoint.unpack(storage)
+        if info.dense and not info.marks:
+            start, end = info.extent
+            return checkpoint.read(info.storage)[start:end]
+        from paramcli.numeric.blocks import gather
+
+        return bytes(gather(checkpoint, info))
+
+    def checksum(storage: Storage) -> int | None:
+        return None if storage in places else checkpoint.checksum(storage)
+
+    draw = None
+    if checkpoint.draw is not None:
+        inner = checkpoint.draw
+
+        def draw(storage: Storage, offset: int, target: memoryview) -> None:
+            if storage in places:
+                target[:] = unpack(storage)[offset : offset + len(target)]
+            else:
+                inner(storage, offset, target)
+
+    return replace(
+        _with(checkpoint, entries), locate=locate, unpack=unpack, checksum=checksum, draw=draw
+    )
