@@ -49,14 +49,17 @@ _WRITTEN_AS = {dtype.name: name for name, dtype in SAFETENSORS_DTYPES.items()}
 STRICTER = [
     "damaged zip archive", "checksum of", "case alone", "one top folder", "bytes stand after",
     "without its end", "not in the file, or is too short", "is not known", "byte order",
-    "inflates to", "encrypted", "the file ends", "two entries", "not a checkpoint of any kind",
+    "inflates to", "encrypted", "the file ends", "two entries",
+    "not a checkpoint of any kind",
     "not one of torch.save", "list of storages", "states another length", "arguments are no tuple",
-    "is not a number that a tensor can have", "reaches past the end of its storage",
+    "is not a number that a tensor can have",
+    "reaches past the end of its storage",
 ]  # fmt: skip
 """What paramcli refuses and torch may accept; docs/security.md gives the reasons."""
 
 LAXER = [
-    "crashed", "invalid literal for int", "'utf-8' codec", "positional argument", "values to unpack",
+    "crashed", "invalid literal for int", "'utf-8' codec", "positional argument",
+    "values to unpack",
     "requires_grad must be", "unrecognized function", "hasRecord", "multidisk", "AssertionError",
     "unhashable type", "expected at most", "is not callable", "is ambiguous", "cannot be walked",
     "Unsupported operand", "Trying to call", "UnpicklingError",
@@ -262,6 +265,10 @@ def campaign(fuzzer: Fuzzer, more: Callable[[], bool]) -> Tally:
     return fuzzer.tally
 
 
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+
+
 def main() -> int:
     """Fuzz for a while, say what was tried, and keep what broke a law."""
     seconds = float(os.environ.get("FUZZ_SECONDS", "60"))
@@ -272,18 +279,18 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder, TorchJudge() as judge:
         tally = campaign(Fuzzer(seed, Path(folder), judge), lambda: time.monotonic() < end)
     total = sum(tally.tried.values())
-    print(
+    _say(
         f"{total:,} inputs in {seconds:.0f} s (seed {seed}), {sum(tally.opened.values()):,} opened;"
     )
-    print(f"{dict(tally.both)} opened by both readers; torch crashed {tally.crashes:,} times")
+    _say(f"{dict(tally.both)} opened by both readers; torch crashed {tally.crashes:,} times")
     for reason, count in tally.reasons.most_common(40):
-        print(f"  {count:6,} {reason}")
+        _say(f"  {count:6,} {reason}")
     for kind, problem, content in tally.findings[:200]:
         kept.mkdir(exist_ok=True)
         name = f"{kind.replace(' ', '-')}-{hashlib.sha256(content).hexdigest()[:12]}"
         (kept / name).write_bytes(content)
-        print(f"{kept / name}: {problem[:300]}")
-    print(f"{len(tally.findings):,} findings")
+        _say(f"{kept / name}: {problem[:300]}")
+    _say(f"{len(tally.findings):,} findings")
     return 1 if tally.findings else 0
 
 

@@ -1,4 +1,4 @@
-"""Good files made bad in ways that know their structure: opcodes, entries, headers, fields, lines."""
+"""Good files made bad in ways that know their structure: opcodes, entries, fields, lines."""
 
 from __future__ import annotations
 
@@ -23,14 +23,16 @@ GLOBALS = [
     "torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_parameter", "torch.FloatStorage",
     "torch.storage.UntypedStorage", "torch._utils._rebuild_sparse_tensor", "torch.Size",
     "torch._tensor._rebuild_from_type_v2", "torch.nn.parameter.Parameter", "torch.float32",
-    "builtins.set", "_codecs.encode", "torch._utils._rebuild_qtensor", "torch.serialization._get_layout",
+    "builtins.set", "_codecs.encode", "torch._utils._rebuild_qtensor",
+    "torch.serialization._get_layout",
 ]  # fmt: skip
 _OPCODES = [
     *(bytes([code]) for code in b"(N\x88\x89)]}\x8ftaeubRsQ0.21d\x85\x86\x87l\x81\x90\x91\x94oi"),
     *(b"K" + bytes([number]) for number in (0, 1, 2, 3, 6)),
     *(b"J" + struct.pack("<i", number) for number in (-1, 1 << 30)),
     *(b"q" + bytes([slot]) for slot in (0, 1, 2)), *(b"h" + bytes([slot]) for slot in (0, 1, 2)),
-    b"\x8a\x09" + bytes(8) + b"\1", b"\x95" + b"\xff" * 8, b"r\xff\xff\xff\xff", b"\x82\1", b"\x80\4",
+    b"\x8a\x09" + bytes(8) + b"\1", b"\x95" + b"\xff" * 8, b"r\xff\xff\xff\xff",
+    b"\x82\1", b"\x80\4",
     encode("x"), encode("0"), encode("state_dict"), encode(handmade.tensor()), encode(()),
     encode(handmade.storage()), *(encode(handmade.Name(path)) for path in GLOBALS),
 ]  # fmt: skip

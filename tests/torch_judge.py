@@ -13,7 +13,7 @@ import select
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 ROOT = Path(__file__).parents[1]
 _MEMORY = 6 << 30
@@ -27,7 +27,7 @@ class TorchJudge:
         self.crashes = 0
         self._process: subprocess.Popen[bytes] | None = None
 
-    def __enter__(self) -> TorchJudge:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

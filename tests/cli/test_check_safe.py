@@ -40,12 +40,11 @@ def test_every_command_warns(verb: list[str], hostile: str, run: Run) -> None:
     assert done.code == 0
     about = "A: " if verb == ["diff"] else ""
     warnings = [line for line in done.err.splitlines() if line.startswith("warning: ")]
-    assert warnings[:2] == [
-        f"warning: {about}dangerous: os.system: loading this file with pickle can run code, or "
-        f"reach files or the network; {POINTER}",
-        f"warning: {about}unfamiliar: my.Net: loading this file with pickle imports it, and runs "
-        f"what it does; {POINTER}",
-    ]
+    dangerous, unfamiliar = warnings[:2]
+    assert dangerous.startswith(f"warning: {about}dangerous: os.system: loading this file with")
+    assert unfamiliar.startswith(f"warning: {about}unfamiliar: my.Net: loading this file with")
+    assert dangerous.endswith(POINTER)
+    assert unfamiliar.endswith(POINTER)
 
 
 @pytest.mark.parametrize("form", ["tsv", "table", "json", "markdown", "lock"])

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from tests.fuzz import KINDS, OFTEN, Fuzzer, campaign
 from tests.torch_judge import TorchJudge
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
