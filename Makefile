@@ -24,7 +24,9 @@ $(STAMPS)/check: $(STAMPS)/test
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --group check
 	@touch $@
 
-.PHONY: help demo test property check fmt bench samples docs clean
+FUZZ_SECONDS ?= 60
+
+.PHONY: help demo test property fuzz check fmt bench samples docs clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -37,6 +39,9 @@ test: $(STAMPS)/test ## run all tests
 
 property: $(STAMPS)/test ## run the property tests alone, with many more examples
 	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest -n $(WORKERS) tests/property
+
+fuzz: $(STAMPS)/test ## spoil files of every format for FUZZ_SECONDS, and hold what is read against torch
+	FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python -m tests.fuzz
 
 check: $(STAMPS)/check ## lint, format and types
 	$(BIN)/ruff check .

@@ -72,6 +72,8 @@ def _root(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code: 0, 1 for "differs" alone, 2, or 130."""
+    if sys.stdout is None:
+        return fail("cannot write the output: stdout is closed")
     for stream in (sys.stdout, sys.stderr):
         # Names may hold what the locale cannot write, and lone surrogates none can.
         if hasattr(stream, "reconfigure"):
@@ -90,12 +92,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         return fail(str(error.format_message()), "run: paramcli --help")
 
 
+_STREAMS = 3  # stdin, stdout, stderr
+
+
 def run() -> None:
     """Run the installed command."""
     # Before a class target loads NumPy: see paramcli.numeric.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     gc.disable()  # metadata is trees of tuples without cycles; collecting doubles the time
+    with contextlib.suppress(OSError):
+        # A file must not be opened as 2, where errors are written, because that was closed.
+        while os.open(os.devnull, os.O_RDWR) < _STREAMS:
+            pass
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the end
     code = main()
+    if sys.stdout is None:
+        os._exit(code)
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()
     # A closed stdout must not be flushed again, nor a large checkpoint be taken apart, at exit.

@@ -28,9 +28,16 @@ from paramcli.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from paramcli.verbs.safety import SafetyReport
     from paramcli.verbs.survey import ListReport
 
 __all__ = ["list_"]
+
+
+class Check(StrEnum):
+    """Checks that make the exit code 1 where they fail."""
+
+    SAFE = "safe"
 
 
 class Sort(StrEnum):
@@ -54,6 +61,10 @@ def list_(  # noqa: PLR0913 - one parameter for each documented option
     depth: Annotated[
         int | None, typer.Option(min=1, help="Levels of the tree.", show_default=False)
     ] = None,
+    check: Annotated[
+        Check | None,
+        typer.Option(help="Exit with 1 where loading it could run code.", show_default=False),
+    ] = None,
     key: Key = None,
     everything: All = False,
     arg: Arg = None,
@@ -76,6 +87,8 @@ def list_(  # noqa: PLR0913 - one parameter for each documented option
             raise UsageError("a lock is of one target", hint="write one for each")
         verdict = 0
         for request in wanted:
+            if check:
+                _only_files(request.target)
             checkpoint = open_request(request)
             entries = checkpoint.entries
             if include or exclude:
@@ -85,6 +98,10 @@ def list_(  # noqa: PLR0913 - one parameter for each documented option
             if checkpoint.entries and not entries:
                 raise nothing_matches(include, exclude, [info.name for info in checkpoint.entries])
             report = survey(checkpoint, entries, order=sort.value)
+            if check:
+                from paramcli.verbs.safety import check_safe
+
+                report = report._replace(check=check_safe(checkpoint))
             heading = request.target if len(wanted) > 1 else None
             about = f"{heading}: " if heading else ""
             introduce(checkpoint, about)
@@ -92,9 +109,33 @@ def list_(  # noqa: PLR0913 - one parameter for each documented option
             for problem in checkpoint.problems:
                 say(f"warning: {about}{problem}")
                 verdict = 1
+            if report.check is not None:
+                verdict = max(verdict, _concluded(report.check, about))
         return verdict
 
     return guarded(act, debug=debug)
+
+
+def _only_files(target: str) -> None:
+    """Raise UsageError for a model class: to list it is to run its code."""
+    import os
+
+    from paramcli.sources.module import looks_like_module
+
+    if not os.path.lexists(os.path.expanduser(target)) and looks_like_module(target):
+        raise UsageError(
+            "--check safe is for files: a class target runs its own code",
+            hint="check the checkpoint that it goes with",
+        )
+
+
+def _concluded(report: SafetyReport, about: str) -> int:
+    """Say what a check found; return the exit code."""
+    for _, name, message in report.findings:
+        say(f"not safe: {about}{name}: {message}")
+    found = len(report.findings)
+    say(f"check safe: {about}{f'{found:,} found; see docs/security.md' if found else 'passed'}")
+    return 1 if found else 0
 
 
 class _Look(NamedTuple):

@@ -41,6 +41,11 @@ def introduce(checkpoint: Checkpoint, about: str = "") -> None:
         say(f"note: {about}{note}")
     if checkpoint.pickle is not None:
         say(f"note: {about}{checkpoint.pickle.summary()}")
+        if checkpoint.pickle.inert:
+            from paramcli.verbs.safety import warnings
+
+            for warning in warnings(checkpoint.pickle):
+                say(f"warning: {about}{warning}")
     if not checkpoint.entries:
         say(f"note: {about}it holds no tensors")
 

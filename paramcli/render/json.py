@@ -21,7 +21,8 @@ def as_json(report: ListReport) -> Iterator[str]:
     """Yield one JSON document in chunks, pure ASCII.
 
     Beside the promised fields there are `stride` and `offset` (in elements) of each tensor, its
-    `layout` where that is not "strided", and `by_dtype`, `trees`, `pickle` and `problems`.
+    `layout` where that is not "strided", and `by_dtype`, `trees`, `pickle`, `problems`, and `check`
+    where one was asked for.
     """
     head = {
         "schema": "paramcli.list/1",
@@ -40,6 +41,11 @@ def as_json(report: ListReport) -> Iterator[str]:
         "pickle": report.pickle._asdict() if report.pickle else None,
         "problems": report.problems,
     }
+    if report.check is not None:
+        tail["check"] = {
+            "safe": report.check.safe,
+            "findings": [finding._asdict() for finding in report.check.findings],
+        }
     yield f"{fields(tail)}\n}}\n"
 
 

@@ -30,8 +30,9 @@ _ENCRYPTED, _DESCRIPTOR = 0x1, 0x8
 _WIDE = 0xFFFFFFFF
 """What a 32-bit size or offset says when the number itself stands in a zip64 field."""
 STORED, _DEFLATED = 0, 8
-_MAX_INFLATED = 1 << 26
-_MAX_RATIO = 32
+_TEXT, _VALUES = (1 << 21, 8), (1 << 26, 32)
+"""What may be inflated of pickles and code, and of storages: so many bytes, or so many times what
+is stored. Pickles shrink to a quarter; as objects they take many times their size in memory."""
 _ZEROS = bytes(12)
 _new = tuple.__new__
 
@@ -58,13 +59,13 @@ class Archive:
         # torch.serialization.set_crc32_options(False) leaves every checksum out.
         self.summed = any(entry.crc for entry in self.entries.values())
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: str, most: tuple[int, int] = _TEXT) -> bytes:
         """Return an entry's content, inflated and checked against its CRC-32."""
         entry = self.entries[name]
         with self.file.reopened() as file:
             content = file.read(entry.offset, entry.stored)
         if entry.method == _DEFLATED:
-            content = self._inflate(name, entry, content)
+            content = self._inflate(name, entry, content, most)
         if self.summed and zlib.crc32(content) != entry.crc:
             raise SourceError(
                 f"the checksum of {name!r} is wrong", path=self.file.path,
@@ -72,8 +73,13 @@ class Archive:
             )  # fmt: skip
         return content
 
-    def _inflate(self, name: str, entry: Entry, content: bytes) -> bytes:
-        if entry.size > max(_MAX_INFLATED, _MAX_RATIO * entry.stored):
+    def unpack(self, name: str) -> bytes:
+        """Return the content of an entry that holds values."""
+        return self.read(name, _VALUES)
+
+    def _inflate(self, name: str, entry: Entry, content: bytes, most: tuple[int, int]) -> bytes:
+        size, ratio = most
+        if entry.size > max(size, ratio * entry.stored):
             raise SourceError(f"{name!r} inflates to {entry.size:,} bytes", path=self.file.path)
         inflater = zlib.decompressobj(-zlib.MAX_WBITS)
         try:

@@ -7,6 +7,7 @@ here the pickle machine reads it. Layout: `torch/distributed/checkpoint/metadata
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,9 @@ __all__ = ["open_dcp"]
 
 _MODULE = "torch.distributed.checkpoint.metadata"
 _MAX_COMPARED = 1_000_000
-_UNDERSTOOD = ("torch.distributed.checkpoint.", "pathlib.")
+_UNDERSTOOD = (
+    r"torch\.distributed\.checkpoint\.(metadata|filesystem|planner)\._?[A-Z]\w*|pathlib\.\w*Path"
+)
 
 
 def open_dcp(file: File, request: Request) -> Checkpoint:
@@ -43,7 +46,7 @@ def open_dcp(file: File, request: Request) -> Checkpoint:
         raise SourceError(f"damaged .metadata: {error}", path=file.path) from None
     base = from_tree(tree, request, file=file.path, form="dcp")
     judged = judge(machine, refused="it is a distributed checkpoint, for torch.distributed")
-    ours = [name for name in judged.inert if name.startswith(_UNDERSTOOD)]
+    ours = [name for name in judged.inert if re.fullmatch(_UNDERSTOOD, name)]
     return replace(
         base,
         producer="torch.distributed.checkpoint",

@@ -173,7 +173,7 @@ def open_old_script(archive: Archive, request: Request) -> Checkpoint:
     return Checkpoint(
         origin=request.target, format="torchscript", producer="torch.jit.save of PyTorch 1.0",
         entries=entries, pickle=judge(refused=_REFUSED), locate=locate,
-        unpack=lambda storage: archive.read(str(storage.key)),
+        unpack=lambda storage: archive.unpack(str(storage.key)),
     )  # fmt: skip
 
 

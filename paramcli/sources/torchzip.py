@@ -153,7 +153,7 @@ class TorchArchive:
 
     def unpack(self, storage: Storage) -> bytes:
         """Inflate a storage."""
-        return self.archive.read(str(storage.key))
+        return self.archive.unpack(str(storage.key))
 
     def checksum(self, storage: Storage) -> int | None:
         """The CRC-32 that the archive states of a storage's entry, as long as that is all of it."""

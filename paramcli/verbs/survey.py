@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from paramcli.checkpoint import Checkpoint, Group, Pickle, TensorInfo, Tree
     from paramcli.lock import Lock
+    from paramcli.verbs.safety import SafetyReport
 
 __all__ = ["DTypeTotal", "ListReport", "Order", "Totals", "survey"]
 
@@ -41,7 +42,8 @@ class DTypeTotal(NamedTuple):
 class ListReport(NamedTuple):
     """What `list` shows of one target.
 
-    `tensors` are in the order asked for; `group_of` maps a name to the id of its sharing group.
+    `tensors` are in the order asked for; `group_of` maps a name to the id of its sharing group;
+    `check` is what `--check safe` found, None where it was not asked for.
     """
 
     target: str
@@ -57,6 +59,7 @@ class ListReport(NamedTuple):
     pickle: Pickle | None
     problems: tuple[str, ...]
     lock: Lock | None = None
+    check: SafetyReport | None = None
 
 
 def survey(

@@ -7,7 +7,6 @@ import struct
 import subprocess
 import sys
 import zipfile
-from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +21,7 @@ from paramcli.sources.pickles.calls import TensorCalls
 from paramcli.sources.pickles.rebuild import BUILDERS, STORAGE_DTYPES
 from tests import handmade, sample_files
 from tests.handmade import Built, Call, Name, Pairs, Persistent, Raw
+from tests.soundness import assert_sound
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,28 +55,6 @@ def opened(target: Path | str) -> Checkpoint | None:
         assert "\n" not in message
         return None
     return found
-
-
-def assert_sound(checkpoint: Checkpoint) -> None:
-    """Assert what every reader of a checkpoint relies on."""
-    names = [info.name for info in checkpoint]
-    assert len(set(names)) == len(names)
-    assert set(names) >= {name for group in checkpoint.groups() for name in group.names}
-    for info in checkpoint:
-        for view in info.views():
-            assert len(view.shape) == len(view.stride)
-            known = (size for size in view.shape if size >= 0 or not view.open)
-            assert min((*known, *view.stride, view.offset, info.nbytes)) >= 0
-            start, end = view.extent
-            assert 0 <= start <= end
-            assert end <= view.storage.nbytes or not view.storage.file or start == end
-            place = checkpoint.locate(view.storage)
-            if place is not None:
-                assert place.offset + view.storage.nbytes <= Path(place.file).stat().st_size
-            with suppress(SourceError):
-                assert len(checkpoint.read(view.storage)) == view.storage.nbytes
-    if checkpoint.pickle is not None:
-        assert "\n" not in checkpoint.pickle.summary()
 
 
 def handled(content: bytes, directory: Path) -> Checkpoint | None:

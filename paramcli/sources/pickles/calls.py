@@ -140,7 +140,8 @@ class TensorCalls:
         ) = columns  # fmt: skip
         slots = (at_name, at_key, at_id, at_size, at_stride, at_hooks, at_args, at_end)
         written = b"".join(chain.from_iterable(zip(*slots, strict=True)))
-        if written != array("I", range(fresh, fresh + len(written) // 4)).tobytes():
+        end = fresh + len(written) // 4
+        if end > 1 << 32 or written != array("I", range(fresh, end)).tobytes():
             raise _Unusual
         if not all(_is_ordered_dict(hook, memo) for hook in set(hooks)):
             raise _Unusual
@@ -160,7 +161,6 @@ class TensorCalls:
             repeat("tensor"), repeat("strided"), repeat(()), repeat(()), repeat(()), strict=False,
         )  # fmt: skip
         tensors = list(map(tuple.__new__, repeat(TensorInfo), fields))
-        end = fresh + len(written) // 4
         position = pos + sum(map(len, whole))
         return Run(names, keys, tensors, position, fresh, end, at_size, at_stride)
 

@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 __all__ = ["Machine"]
 
 MAX_OPERATIONS = 20_000_000
-MAX_CONTAINERS = 2_000_000
+MAX_CONTAINERS = 500_000
+BYTES_OF_CONTAINER = 16
+"""Beyond so many containers each takes its share of the input: a tensor's are 25 bytes each."""
 MAX_MARKS = 500_000
 MAX_LINE = 1 << 16
 """Longest text line of protocol 0, and the bytes kept in reach where a stream is read in pieces."""
@@ -218,7 +220,9 @@ class Machine:
         """Charge the budget for new containers, which cost far more memory than input."""
         self._containers += containers
         if self._containers > MAX_CONTAINERS:
-            raise ValueError(f"more than {MAX_CONTAINERS:,} containers")
+            most = MAX_CONTAINERS + len(self.data) // BYTES_OF_CONTAINER
+            if self._containers > most:
+                raise ValueError(f"more than {most:,} containers")
 
     # --- calls ---------------------------------------------------------------------------------
 

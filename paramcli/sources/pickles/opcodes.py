@@ -192,6 +192,7 @@ def _set_items(self: Machine, items: list[object], pos: int) -> int:
         raise ValueError("items are set in what is no dictionary")
     if len(items) % 2:
         raise ValueError("a dictionary with a key but no value")
+    self.count(len(items) // 2)  # each pair takes as much again where it is listed
     target.pairs += items
     return pos
 

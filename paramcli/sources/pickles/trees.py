@@ -87,6 +87,10 @@ def pick(root: object, *, file: str, key: str | None, everything: bool) -> Picke
     """
     if type(root) is Dict and set(map(type, root.pairs[1::2])) == {TensorInfo} and key is None:
         return Picked(None, flatten(root, file)[0], (), (), ())  # a state dict and nothing else
+    if type(root) in (list, tuple) and len(root) > MAX_REPEATED and _is_leaf(root, {}):  # type: ignore[arg-type]
+        return Picked(
+            None, (), (("", root),), (), ()
+        )  # numbers alone, each of which would be a row
     tensors, values = flatten(root, file)
     barren: set[int] = set()
     trees = tuple(
@@ -176,7 +180,7 @@ def flatten(
 ) -> tuple[tuple[TensorInfo, ...], tuple[tuple[str, object], ...]]:
     """Return the tensors below `root` by dotted path, and the values that are no tensors."""
     if type(root) is TensorInfo:
-        return (root,), ()
+        return (_named("", root),), ()
     tensors: list[TensorInfo] = []
     values: list[tuple[str, object]] = []
     if type(root) is Dict and set(map(type, root.pairs[1::2])) == {TensorInfo}:

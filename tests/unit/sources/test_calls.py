@@ -126,6 +126,12 @@ def test_later_use_of_any_slot(back: int, good: bytes) -> None:
     assert fast == ran(made, fast=False)
 
 
+def test_the_last_slot_of_all_before_a_run(good: bytes) -> None:
+    """Slots after it cannot be written in four bytes: `make fuzz` found an OverflowError here."""
+    made = good[:2] + b"Nr\xff\xff\xff\xff0" + good[2:]
+    assert ran(made, fast=True) == ran(made, fast=False)
+
+
 def test_memoize_counts_the_slots_of_a_run(good: bytes) -> None:
     following = int.from_bytes(good[-6:-2], "little") + 1
     made = good[:-2] + b"X\1\0\0\0x\x94j" + following.to_bytes(4, "little") + good[-2:]

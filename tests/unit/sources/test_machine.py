@@ -332,7 +332,7 @@ def test_budget_of_containers(made: bytes, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("paramcli.sources.pickles.machine.MAX_CONTAINERS", 1_000)
     assert ran((made + b"0") * 1_000 + b"N.") is None
     with pytest.raises(SourceError, match="containers"):
-        ran((made + b"0") * 1_001 + b"N.")
+        ran((made + b"0") * 20_000 + b"N.")
 
 
 def test_budget_of_operations(monkeypatch: pytest.MonkeyPatch) -> None:
