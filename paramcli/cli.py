@@ -6,49 +6,68 @@ import contextlib
 import gc
 import os
 import sys
+from importlib import import_module
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import paramcli
-from paramcli.commands.diff import diff
-from paramcli.commands.init import init
-from paramcli.commands.list import list_
-from paramcli.commands.show import show
 from paramcli.commands.streams import fail, write
-from paramcli.commands.tie import tie
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
-__all__ = ["app", "main", "run"]
+__all__ = ["app", "main", "run"]  # noqa: F822 - `app` is made when it is asked for
 
-app = typer.Typer(
-    name="paramcli",
-    help="Look into, initialize, tie and compare the parameters of neural networks.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-app.command(
-    "list", epilog="Examples: paramcli list model.pt · paramcli list net.py:Net --arg hidden=64"
-)(list_)
-app.command(
-    "show", epilog="Examples: paramcli show model.pt · paramcli show net.py:Net fc --values"
-)(show)
-app.command(
-    "init",
-    epilog="Examples: paramcli init net.py:Net --scheme kaiming -o net.safetensors · "
-    "paramcli init gpt.lock --scheme gpt2 --dry-run",
-)(init)
-app.command(
-    "tie",
-    epilog="Examples: paramcli tie net.py:Net --probe --input 2,4 · paramcli tie m.pt a b -o t.pt",
-)(tie)
-app.command(
-    "diff",
-    epilog="Examples: paramcli diff base.pt tuned.pt · paramcli diff a.pt net.py:Net",
-)(diff)
+_COMMANDS = {
+    "list": (
+        "paramcli.commands.list:list_",
+        "paramcli list model.pt · paramcli list net.py:Net --arg hidden=64",
+    ),
+    "show": (
+        "paramcli.commands.show:show",
+        "paramcli show model.pt · paramcli show net.py:Net fc --values",
+    ),
+    "init": (
+        "paramcli.commands.init:init",
+        (
+            "paramcli init net.py:Net --scheme kaiming -o net.safetensors · "
+            "paramcli init gpt.lock --scheme gpt2 --dry-run"
+        ),
+    ),
+    "tie": (
+        "paramcli.commands.tie:tie",
+        "paramcli tie net.py:Net --probe --input 2,4 · paramcli tie m.pt a b -o t.pt",
+    ),
+    "diff": (
+        "paramcli.commands.diff:diff",
+        "paramcli diff base.pt tuned.pt · paramcli diff a.pt net.py:Net",
+    ),
+}
+"""By its name the function of each command, imported only when it is wanted, and two examples."""
+
+
+def _made(names: Iterable[str]) -> typer.Typer:
+    """Make the app with these commands."""
+    made = typer.Typer(
+        name="paramcli",
+        help="Look into, initialize, tie and compare the parameters of neural networks.",
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    made.callback()(_root)
+    for name in names:
+        place, examples = _COMMANDS[name]
+        module, _, function = place.partition(":")
+        made.command(name, epilog=f"Examples: {examples}")(getattr(import_module(module), function))
+    return made
+
+
+def __getattr__(name: str) -> typer.Typer:
+    """Make the whole app for those who ask for it, such as a documentation tool."""
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return _made(_COMMANDS)
 
 
 def _version(wanted: bool) -> None:  # noqa: FBT001 - Typer calls it so
@@ -57,7 +76,6 @@ def _version(wanted: bool) -> None:  # noqa: FBT001 - Typer calls it so
         raise typer.Exit
 
 
-@app.callback()
 def _root(
     *,
     _version: Annotated[
@@ -78,8 +96,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Names may hold what the locale cannot write, and lone surrogates none can.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+    words = list(sys.argv[1:] if argv is None else argv) or ["--help"]
+    # Typer takes 6 ms to make a command, so only the one that is named is made; all where none is.
+    app = _made([word for word in words[:1] if word in _COMMANDS] or _COMMANDS)
     try:
-        return int(app(argv, prog_name="paramcli", standalone_mode=False) or 0)
+        return int(app(words, prog_name="paramcli", standalone_mode=False) or 0)
     except SystemExit:  # Typer's answer to a pipe that closed while it wrote its help
         return 0
     except OSError as error:

@@ -219,3 +219,31 @@ def test_nothing_here_names_this_machine() -> None:
         path = ROOT / name
         if path.is_file():
             assert own.encode() not in path.read_bytes(), name
+
+
+def test_only_the_command_that_is_named_is_loaded() -> None:
+    code = (
+        "import sys; from paramcli.cli import main; "
+        "main(['list', sys.argv[1], '--format', 'github']); "
+        "print(*sorted(name for name in sys.modules if name.startswith('paramcli.commands.')))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(FILES / "model.pt")],
+        capture_output=True, text=True, check=True, cwd=ROOT,
+    )  # fmt: skip
+    loaded = done.stdout.splitlines()[-1].split()
+    assert "paramcli.commands.list" in loaded
+    assert not {f"paramcli.commands.{name}" for name in ("show", "init", "tie", "diff")} & {*loaded}
+
+
+def test_the_whole_app_is_there_for_those_who_ask(capsys: pytest.CaptureFixture[str]) -> None:
+    from typer.testing import CliRunner
+
+    from paramcli import cli
+
+    shown = CliRunner().invoke(cli.app, ["--help"]).output
+    assert cli.main([]) == 0
+    assert capsys.readouterr().out == shown
+    assert all(f" {name} " in shown for name in ("list", "show", "init", "tie", "diff"))
+    with pytest.raises(AttributeError):
+        _ = cli.nothing
