@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from paramcli.checkpoint import share
 from paramcli.numeric.workers import available
 from paramcli.select import select
 from paramcli.verbs.diff.contract import broken_rules, broken_ties, unfitting
 from paramcli.verbs.diff.moves import is_transpose
-from paramcli.verbs.diff.pairing import Side, pair
+from paramcli.verbs.diff.pairing import pair
 from paramcli.verbs.diff.report import (
     DiffReport,
     DTypeChange,
@@ -17,6 +18,7 @@ from paramcli.verbs.diff.report import (
     TieChange,
     Transposed,
 )
+from paramcli.verbs.diff.side import Side
 from paramcli.verbs.diff.summary import likely_cause, modules
 from paramcli.verbs.diff.ties import compare_ties
 from paramcli.verbs.diff.values import How, Verdicts, compare_values, metrics_of
@@ -151,7 +153,7 @@ def _side(checkpoint: Checkpoint, options: Options) -> Side:
     entries = checkpoint.entries
     if options.include or options.exclude:
         entries = select(entries, options.include, options.exclude)
-    return Side(checkpoint, {info.name: info for info in entries})
+    return Side(checkpoint, {info.name: info for info in entries}, share(entries))
 
 
 def _how(options: Options) -> str:

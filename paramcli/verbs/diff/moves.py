@@ -8,6 +8,7 @@ from paramcli.content.equal import equal
 from paramcli.content.places import side_by_side
 from paramcli.content.samples import Sampler
 from paramcli.verbs.diff.report import Ambiguous, Fused
+from paramcli.verbs.diff.side import Side
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -32,28 +33,26 @@ class Moves(NamedTuple):
     ambiguous: list[Ambiguous]
 
 
-class _Side(NamedTuple):
-    checkpoint: Checkpoint
-    named: Named
-
-
-def moved(a: Checkpoint, left: Named, b: Checkpoint, right: Named, *, workers: int) -> Moves:
+def moved(a: Side, b: Side, *, workers: int) -> Moves:
     """Pair tensors of the same type, shape and bytes, where no other has these."""
     prints: list[dict[object, list[str]]] = [{}, {}]
-    common = {(info.dtype, info.shape) for info in left.values()} & {
-        (info.dtype, info.shape) for info in right.values()
+    common = {(info.dtype, info.shape) for info in a.named.values()} & {
+        (info.dtype, info.shape) for info in b.named.values()
     }
     with Sampler() as sampler:
-        for found, (checkpoint, named) in zip(prints, ((a, left), (b, right)), strict=True):
-            for name, info in named.items():
+        for found, side in zip(prints, (a, b), strict=True):
+            for name, info in side.named.items():
                 if (info.dtype, info.shape) not in common or info.parts:
                     continue
-                digest = sampler.print(checkpoint, info)
+                digest = sampler.print(side.checkpoint, info)
                 if digest is not None:
                     found.setdefault((info.dtype, info.shape, digest), []).append(name)
     shared = [(prints[0][key], prints[1][key]) for key in prints[0] if key in prints[1]]
     single = [(ours[0], theirs[0]) for ours, theirs in shared if len(ours) == len(theirs) == 1]
-    pairs = [(x, y, side_by_side((a, left[x]), (b, right[y]))) for x, y in single]
+    pairs = [
+        (x, y, side_by_side((a.checkpoint, a.named[x]), (b.checkpoint, b.named[y])))
+        for x, y in single
+    ]
     placed = [(x, y, pair) for x, y, pair in pairs if pair is not None]
     verdicts = equal([pair for *_, pair in placed], workers=workers)
     proven = {x: y for (x, y, _), same in zip(placed, verdicts, strict=True) if same}
@@ -65,20 +64,17 @@ def moved(a: Checkpoint, left: Named, b: Checkpoint, right: Named, *, workers: i
     return Moves(proven, ambiguous)
 
 
-def fused(a: Checkpoint, left: Named, b: Checkpoint, right: Named) -> list[Fused]:
+def fused(a: Side, b: Side) -> list[Fused]:
     """Find tensors of one side that are several of the other, stacked along an axis."""
     found = []
     with Sampler() as sampler:
-        for side, whole, parts in (
-            ("b", _Side(b, right), _Side(a, left)),
-            ("a", _Side(a, left), _Side(b, right)),
-        ):
+        for side, whole, parts in (("b", b, a), ("a", a, b)):
             by_shape = _by_open_shape(parts.named)
             for name, info in whole.named.items():
                 for axis in range(len(info.shape) if info.contiguous else 0):
                     names = by_shape.get(_open_shape(info, axis), ())
                     chain = _chain(
-                        sampler, _Side(whole.checkpoint, {name: info}), axis, parts, names
+                        sampler, Side(whole.checkpoint, {name: info}), axis, parts, names
                     )
                     if chain and _proven(whole.checkpoint, info, axis, parts, chain):
                         found.append(Fused(name, tuple(chain), axis, side))  # type: ignore[arg-type]
@@ -101,7 +97,7 @@ def _by_open_shape(named: Named) -> dict[object, list[str]]:
 
 
 def _chain(
-    sampler: Sampler, whole: _Side, axis: int, parts: _Side, names: Sequence[str]
+    sampler: Sampler, whole: Side, axis: int, parts: Side, names: Sequence[str]
 ) -> list[str]:
     """Names whose first bytes follow one another along an axis of the whole; empty if none do."""
     (info,) = whole.named.values()
@@ -143,7 +139,7 @@ def _row(info: TensorInfo, axis: int) -> int:
 
 
 def _proven(
-    checkpoint: Checkpoint, whole: TensorInfo, axis: int, parts: _Side, chain: Sequence[str]
+    checkpoint: Checkpoint, whole: TensorInfo, axis: int, parts: Side, chain: Sequence[str]
 ) -> bool:
     """Whether every part has the bytes of its stretch of the whole."""
     return all(
@@ -152,9 +148,7 @@ def _proven(
     )
 
 
-def _views(
-    whole: TensorInfo, axis: int, parts: _Side, chain: Sequence[str]
-) -> Iterator[TensorInfo]:
+def _views(whole: TensorInfo, axis: int, parts: Side, chain: Sequence[str]) -> Iterator[TensorInfo]:
     at = 0
     for name in chain:
         size = parts.named[name].shape[axis]
@@ -170,12 +164,11 @@ def is_transpose(a: Checkpoint, one: TensorInfo, b: Checkpoint, other: TensorInf
     if min(one.shape) <= 1 or one.layout != "strided" or other.layout != "strided":
         return False
     turned = other._replace(shape=other.shape[::-1], stride=other.stride[::-1])
-    first, second = (info._replace(shape=(1, info.shape[1])) for info in (one, turned))
     with Sampler() as sampler:
         if sampler.print(a, one) is None and one.contiguous:
             return False
     few = min(one.shape[1], 64)
-    first, second = (info._replace(shape=(1, few)) for info in (first, second))
+    first, second = (info._replace(shape=(1, few)) for info in (one, turned))
     return _same(a, first, b, second) and _same(a, one, b, turned)
 
 

@@ -5,39 +5,27 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from paramcli.checkpoint import share
 from paramcli.verbs.diff.moves import fused, is_transpose, moved
 from paramcli.verbs.diff.names import match
 from paramcli.verbs.diff.report import Ambiguous, Fused, Renamed, Transposed
 from paramcli.verbs.diff.rewrites import learn
+from paramcli.verbs.diff.side import Side
 from paramcli.verbs.diff.ties import kept_by_a_tie
 from paramcli.verbs.diff.values import has_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from paramcli.checkpoint import Checkpoint, Group, TensorInfo
+    from paramcli.checkpoint import TensorInfo
 
     Named = dict[str, TensorInfo]
 
-__all__ = ["Pairing", "Side", "pair"]
+__all__ = ["Pairing", "pair"]
 
 _SAMPLE = 4096
 _UNRELATED = 0.7
 """Relative difference from which two samples are taken to have nothing to do with each other:
 that of independent numbers of one spread is √2, that of fine-tuned weights a few hundredths."""
-
-
-class Side(NamedTuple):
-    """One checkpoint and those of its tensors, by name, that are compared."""
-
-    checkpoint: Checkpoint
-    named: Named
-
-    @property
-    def groups(self) -> tuple[Group, ...]:
-        """The names that share bytes."""
-        return share(self.named.values())
 
 
 class Pairing(NamedTuple):
@@ -67,8 +55,8 @@ def pair(
     ambiguous: list[Ambiguous] = []
     stacked: list[Fused] = []
     turned: list[Transposed] = []
+    one, other = Side(a.checkpoint, left), Side(b.checkpoint, right)
     if left and right:
-        one, other = Side(a.checkpoint, left), Side(b.checkpoint, right)
         found, ambiguous = _renamed(one, other, values=values, workers=workers)
         renamed += found
         for pair_ in found:
@@ -76,15 +64,14 @@ def pair(
             del left[pair_.a], right[pair_.b]
         _leave_to_ties(a, b, matched, left, right)
     if values and left and right:
-        stacked = fused(a.checkpoint, left, b.checkpoint, right)
-        for whole, parts, side, _ in (
-            (one.whole, one.parts, one.side, one.axis) for one in stacked
-        ):
-            _drop((whole,), right if side == "b" else left)
-            _drop(parts, left if side == "b" else right)
-        turned = list(_turned(Side(a.checkpoint, left), Side(b.checkpoint, right)))
-        _drop((one.a for one in turned), left)
-        _drop((one.b for one in turned), right)
+        stacked = fused(one, other)
+        for stack in stacked:
+            of_whole, of_parts = (right, left) if stack.side == "b" else (left, right)
+            _drop((stack.whole,), of_whole)
+            _drop(stack.parts, of_parts)
+        turned = list(_turned(one, other))
+        _drop((matrix.a for matrix in turned), left)
+        _drop((matrix.b for matrix in turned), right)
     return Pairing(
         {name: matched[name] for name in a.named if name in matched},
         tuple(renamed),
@@ -114,7 +101,7 @@ def _renamed(
     proven: dict[str, str] = {}
     ambiguous: list[Ambiguous] = []
     if values:
-        proven, ambiguous = moved(*a, *b, workers=workers)
+        proven, ambiguous = moved(a, b, workers=workers)
     rewrites = learn(a.named, b.named, proven)
     found = rewrites.renamed
     if values:
