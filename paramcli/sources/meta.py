@@ -9,7 +9,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from torch import Tensor
 
@@ -26,17 +26,24 @@ def on_meta() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def nothing_drawn() -> Iterator[None]:
-    """Make the functions of `torch.nn.init` leave tensors as they are: no value will be read."""
+def nothing_drawn(
+    words: Sequence[str] = ("",), seen: Callable[[Tensor], None] | None = None
+) -> Iterator[None]:
+    """Make functions of `torch.nn.init` leave tensors as they are: no value will be read.
+
+    Those with one of `words` in their names, by default all; `seen` is told of each tensor.
+    """
     from torch.nn import init
 
     drawing = {
         name: function
         for name, function in vars(init).items()
-        if name.endswith("_") and not name.startswith("_")
+        if name.endswith("_") and not name.startswith("_") and any(map(name.count, words))
     }
 
     def untouched(tensor: Tensor, *_: object, **__: object) -> Tensor:
+        if seen is not None:
+            seen(tensor)
         return tensor
 
     vars(init).update(dict.fromkeys(drawing, untouched))

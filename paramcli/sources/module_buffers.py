@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from paramcli.sources.meta import nothing_drawn
 from paramcli.sources.module_tree import Surveyed, survey
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from paramcli.checkpoint import Storage
 
@@ -29,7 +30,7 @@ def buffers_undrawn(make: Callable[[], nn.Module]) -> Surveyed | None:
     whatever `make` does, which may be for want of numbers.
     """
     undrawn = _Undrawn()
-    with undrawn, _init_undrawn(undrawn):
+    with undrawn, nothing_drawn(_DRAWING, undrawn.mark):
         module = make()
     if any(undrawn.affects(buffer) for buffer in module.buffers()):
         return None
@@ -101,25 +102,3 @@ def _address(tensor: Tensor) -> int | None:
     with contextlib.suppress(NotImplementedError):  # sparse tensors have no storage of their own
         return int(tensor.untyped_storage()._cdata)  # noqa: SLF001
     return None
-
-
-@contextlib.contextmanager
-def _init_undrawn(undrawn: _Undrawn) -> Iterator[None]:
-    """Keep `torch.nn.init` from computing with numbers that were not drawn."""
-    from torch.nn import init
-
-    drawing = {
-        name: function
-        for name, function in vars(init).items()
-        if name.endswith("_") and not name.startswith("_") and any(map(name.count, _DRAWING))
-    }
-
-    def untouched(tensor: Tensor, *_: object, **__: object) -> Tensor:
-        undrawn.mark(tensor)
-        return tensor
-
-    vars(init).update(dict.fromkeys(drawing, untouched))
-    try:
-        yield
-    finally:
-        vars(init).update(drawing)
