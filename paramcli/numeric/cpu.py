@@ -87,7 +87,7 @@ def codes_of(raw: Raw, bits: int, block: Block) -> Numbers:
 
 
 def _measure(block: Block, *, tops: bool) -> Found:
-    """Measure a block of a wide real type."""
+    """Measure a block of a wide real type, or of bfloat16."""
     total, counts = NOTHING, np.zeros(_TOPS, np.int64) if tops else None
     scratch = np.empty(0)
     with np.errstate(all="ignore"):
@@ -103,7 +103,11 @@ def _measure(block: Block, *, tops: bool) -> Found:
 
 
 def numbers_of(raw: Raw, block: Block) -> Numbers:
-    """Numbers of a wide type in bytes of a block."""
+    """Numbers of a wide type in bytes of a block; bfloat16 as the float32 that it begins."""
+    if block.dtype == "bfloat16":
+        single = raw.view(">u2" if block.swapped else "<u2").astype(np.uint32)
+        single <<= 16
+        return single.view(np.float32)
     return raw.view(f"{'>' if block.swapped else '<'}{WIDE[block.dtype]}")
 
 

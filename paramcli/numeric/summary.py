@@ -128,7 +128,7 @@ def summarize_pieces(dtype: str, pieces: Iterable[memoryview]) -> Summary:
 
 def _joined(dtype: str, found: list[Any]) -> object:
     """What was found of several blocks, as of one."""
-    if dtype in CODED:
+    if isinstance(found[0], cpu.Sparse):
         return cpu.together(found)
     if dtype in COMPLEX:
         real, imaginary = zip(*found, strict=True)
@@ -139,7 +139,7 @@ def _joined(dtype: str, found: list[Any]) -> object:
 def _measure(room: Room, job: tuple[Block, bool]) -> object:
     """What a worker does with a block. Whole tensors of one chunk get their percentiles at once."""
     block, percentiles = job
-    if block.dtype in CODED:
+    if block.dtype in CODED and (percentiles or block.dtype != "bfloat16"):
         return room.count_codes(block)
     if block.dtype in COMPLEX:
         return room.measure_complex(block)
@@ -159,7 +159,7 @@ def _finish(dtype: str, found: list[Any], *, percentiles: bool) -> Summary | _Pe
         return Summary(NOTHING)
     if isinstance(found[0], Summary):
         return found[0]
-    if dtype in CODED:
+    if isinstance(found[0], cpu.Sparse):
         return _of_codes(dtype, cpu.together(found), percentiles=percentiles)
     if dtype in COMPLEX:
         real, imaginary = zip(*found, strict=True)

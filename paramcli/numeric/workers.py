@@ -2,8 +2,9 @@
 
 Threads over small NumPy chunks would queue for the interpreter's lock, so processes are the fast
 way. Results come back in the order of the jobs, so nothing depends on how many workers there are.
-A forked worker leaves with whoever waits for it: at once where the work is given up, and where
-this process is killed.
+A forked worker has the work and the jobs from this process's memory, whatever they are; only
+results are sent. It leaves with whoever waits for it: at once where the work is given up, and
+where this process is killed.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import os
 import signal
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from paramcli.errors import ParamcliError
 
@@ -64,11 +65,11 @@ def _forked(
     from multiprocessing import active_children, get_context
 
     others = set(active_children())
-    executor = ProcessPoolExecutor(count, get_context("fork"), _leave_with_parent)
+    executor = ProcessPoolExecutor(count, get_context("fork"), _begin, (work, jobs))
     done = False
     try:
         with _no_interrupts():
-            results = executor.map(work, jobs, chunksize=batch)
+            results = executor.map(_do, range(len(jobs)), chunksize=batch)
         yield from results
         done = True
     except BrokenProcessPool:
@@ -92,9 +93,27 @@ def _no_interrupts() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _leave_with_parent() -> None:
-    """End this worker when the process that started it ends, by whatever cause."""
+class _Inherited(NamedTuple):
+    """What a worker is forked with."""
+
+    work: Callable[[Any], Any]
+    jobs: Sequence[Any]
+
+
+_inherited: list[_Inherited] = []
+
+
+def _do(number: int) -> object:
+    """Do a job, in a worker."""
+    work, jobs = _inherited[-1]
+    return work(jobs[number])
+
+
+def _begin(work: Callable[[Any], Any], jobs: Sequence[Any]) -> None:
+    """Be a worker until the process that started it ends, by whatever cause."""
     from multiprocessing import parent_process
+
+    _inherited.append(_Inherited(work, jobs))
 
     parent = parent_process()
 

@@ -8,6 +8,7 @@ import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    import pytest
     from numpy.typing import NDArray
 
     from paramcli.numeric.moments import Moments
@@ -284,3 +284,14 @@ def assert_summary(found: Summary, numbers: Numbers) -> None:
 def by_name(checkpoint: Checkpoint, found: Sequence[Summary]) -> Mapping[str, Summary]:
     """Put summaries beside the names of a checkpoint's tensors."""
     return dict(zip((info.name for info in checkpoint), found, strict=True))
+
+
+def assert_same(found: Summary, whole: Summary) -> None:
+    """Assert that only rounding differs, and that as little as merging makes it differ."""
+    assert found.real.n == whole.real.n
+    assert found.real[3:] == whole.real[3:]
+    for one, other in ((found.real, whole.real), (found.imaginary, whole.imaginary)):
+        assert (one is None) is (other is None)
+        if one is not None and other is not None and one.n:
+            assert one.mean == pytest.approx(other.mean, rel=1e-12, abs=1e-15 * other.l2)
+            assert one.spread == pytest.approx(other.spread, rel=1e-12)
