@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from paramcli.checkpoint import Checkpoint, Storage
-    from paramcli.numeric.summary import Summary
 
 FEW = settings(max_examples=settings().max_examples // 2)
 PACKED = {"F4": "float4_e2m1fn", "F6_E2M3": "float6_e2m3fn", "F6_E3M2": "float6_e3m2fn"}
