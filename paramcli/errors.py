@@ -28,6 +28,18 @@ class ParamcliError(Exception):
         super().__init__(_one_line(message))
         self.hint = hint
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return _remade, (type(self), self.args, self.__dict__)
+
+
+def _remade(
+    kind: type[ParamcliError], args: tuple[object, ...], state: dict[str, object]
+) -> ParamcliError:
+    """Make an error as it was in another process, whatever its own constructor asks for."""
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
+
 
 class UsageError(ParamcliError):
     """The command line asks for something that cannot be."""

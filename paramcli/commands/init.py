@@ -182,10 +182,9 @@ def _carried_out(plan: Plan, opened: Opened, where: _Where) -> InitReport:
     """Do what is planned, as far as it was asked for, and report it."""
     from paramcli import __version__
     from paramcli.save import save
-    from paramcli.sources import open_request
     from paramcli.verbs.initialize import (
+        Measuring,
         initialized,
-        measure,
         measure_drawn,
         one_at_a_time,
         report,
@@ -205,16 +204,14 @@ def _carried_out(plan: Plan, opened: Opened, where: _Where) -> InitReport:
         raise UsageError(
             f"{where.output} is what is read", hint="write to another file, or give --in-place"
         )
+    measuring = Measuring(plan)
     followed(
         lambda progress: save(
             made, where.output, shard_size=where.shards, in_place=where.in_place, workers=workers,
-            progress=lambda done: progress(done, plan.nbytes),
+            watch=measuring, progress=lambda done: progress(done, plan.nbytes),
         )
     )  # fmt: skip
-    from paramcli.sources import Request
-
-    written = open_request(Request(where.output))
-    return report(plan, followed(lambda each: measure(plan, written, each)), where.output)
+    return report(plan, measuring.measured(), where.output)
 
 
 def _same_file(one: str, other: str) -> bool:

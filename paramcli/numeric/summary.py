@@ -23,12 +23,10 @@ if TYPE_CHECKING:
 
     Percentiles = Mapping[str, float | None]
 
-__all__ = ["Summary", "measurable", "summarize", "summarize_pieces"]
+__all__ = ["Summary", "measurable", "measure_piece", "of_pieces", "summarize"]
 
 SMALL_WORK = 1 << 25
 """Bytes below which starting workers would take longer than the work."""
-_TOGETHER = 64
-"""Findings of pieces that are kept apart."""
 
 
 class Summary(NamedTuple):
@@ -114,26 +112,15 @@ def summarize(  # noqa: PLR0913 - how to compute, each apart
     return summaries
 
 
-def summarize_pieces(dtype: str, pieces: Iterable[memoryview]) -> Summary:
-    """Measure a tensor whose bytes come by in pieces of whole elements: moments alone."""
-    room = cpu.NumpyRoom()
-    found: list[Any] = []
-    for piece in pieces:
-        block = Block("", 0, len(piece), dtype, swapped=False, whole=False, data=piece)
-        found.append(_measure(room, (block, False)))
-        if len(found) > _TOGETHER:
-            found = [_joined(dtype, found)]
-    return _finish(dtype, found, percentiles=False)  # type: ignore[return-value]
+def measure_piece(dtype: str, piece: memoryview) -> object:
+    """Measure whole elements that are in memory, moments alone: a part for `of_pieces`."""
+    block = Block("", 0, len(piece), dtype, swapped=False, whole=False, data=piece)
+    return _measure(cpu.NumpyRoom(), (block, False))
 
 
-def _joined(dtype: str, found: list[Any]) -> object:
-    """What was found of several blocks, as of one."""
-    if isinstance(found[0], cpu.Sparse):
-        return cpu.together(found)
-    if dtype in COMPLEX:
-        real, imaginary = zip(*found, strict=True)
-        return _all(real), _all(imaginary)
-    return cpu.Found(_all(part.moments for part in found), None)
+def of_pieces(dtype: str, parts: Sequence[Any]) -> Summary:
+    """Put together what was measured of the pieces of a tensor, in their order."""
+    return _finish(dtype, list(parts), percentiles=False)  # type: ignore[return-value]
 
 
 def _measure(room: Room, job: tuple[Block, bool]) -> object:

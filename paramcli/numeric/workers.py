@@ -13,7 +13,7 @@ import os
 import signal
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from paramcli.errors import ParamcliError
 
@@ -70,7 +70,7 @@ def _forked(
     try:
         with _no_interrupts():
             results = executor.map(_do, range(len(jobs)), chunksize=batch)
-        yield from results
+        yield from cast("Iterator[Result]", results)
         done = True
     except BrokenProcessPool:
         raise ParamcliError(

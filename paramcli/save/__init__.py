@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from paramcli.checkpoint import Checkpoint
+    from paramcli.save.contents import Watch
 
 __all__ = ["save"]
 
@@ -30,6 +31,7 @@ def save(  # noqa: PLR0913 - each a decision of the caller's
     shard_size: int | None = None,
     in_place: bool = False,
     workers: int | None = None,
+    watch: Watch | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> None:
     """Write a checkpoint to `path`: safetensors or torch.save's zip, by its extension.
@@ -37,8 +39,9 @@ def save(  # noqa: PLR0913 - each a decision of the caller's
     With `shard_size` in bytes, `path` is a directory of safetensors shards, made or empty.
     `in_place` allows a target that the checkpoint itself is read from, if it holds nothing else.
     `workers` processes draw what is computed, as many as there are processors by default; the
-    bytes are the same for any number. `progress` is called with the bytes written since it was
-    called last. Metadata that maps one name to another is written anew from the ties there are.
+    bytes are the same for any number. `watch` sees computed bytes as they are drawn. `progress`
+    is called with the bytes written since it was called last. Metadata that maps one name to
+    another is written anew from the ties there are.
 
     Raises UsageError for what the format cannot hold and for targets that may not be replaced,
     both before anything is written; SourceError where the checkpoint's bytes cannot be read; and
@@ -64,15 +67,15 @@ def save(  # noqa: PLR0913 - each a decision of the caller's
             raise UsageError(f"shards of {shard_size} bytes", hint="give a size such as 5GB")
         from paramcli.save.sharded import save_sharded
 
-        save_sharded(checkpoint, path, shard_size, workers=workers, progress=progress)
+        save_sharded(checkpoint, path, shard_size, workers=workers, watch=watch, progress=progress)
     elif extension in _SAFETENSORS:
         from paramcli.save.safetensors import save_safetensors
 
-        save_safetensors(checkpoint, path, workers=workers, progress=progress)
+        save_safetensors(checkpoint, path, workers=workers, watch=watch, progress=progress)
     else:
         from paramcli.save.torchsave import save_torch
 
-        save_torch(checkpoint, path, workers=workers, progress=progress)
+        save_torch(checkpoint, path, workers=workers, watch=watch, progress=progress)
 
 
 def _check_names(checkpoint: Checkpoint) -> None:

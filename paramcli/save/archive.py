@@ -11,8 +11,6 @@ from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from paramcli.save.output import Output
 
 __all__ = ["ArchiveWriter"]
@@ -55,8 +53,14 @@ class ArchiveWriter:
         contents = zlib.crc32(b"".join(entry.crc.to_bytes(4, "little") for entry in self._entries))
         return f"{names:020d}{contents:020d}"
 
-    def add(self, name: str, size: int, pieces: Iterable[bytes | memoryview]) -> None:
-        """Write an entry of `size` bytes. Its checksum is put in when they have gone by."""
+    def add(self, name: str, content: bytes) -> None:
+        """Write an entry."""
+        entry = self.begin(name, len(content))
+        self._output.write(content)
+        self.sum(entry, zlib.crc32(content))
+
+    def begin(self, name: str, size: int) -> int:
+        """Begin an entry of `size` bytes, which must follow; return its number."""
         output, path = self._output, f"{self._folder}/{name}".encode()
         start = output.position
         wide = size >= WIDE_FROM
@@ -71,12 +75,13 @@ class ArchiveWriter:
                 len(path), len(extra),
             ) + path + extra
         )  # fmt: skip
-        crc = 0
-        for piece in pieces:
-            crc = zlib.crc32(piece, crc)
-            output.write(piece)
-        output.patch(start + _CRC_AT, crc.to_bytes(4, "little"))
-        self._entries.append(_Entry(path, size, start, crc))
+        self._entries.append(_Entry(path, size, start, 0))
+        return len(self._entries) - 1
+
+    def sum(self, entry: int, crc: int) -> None:
+        """State the CRC-32 of an entry, when its bytes have gone by."""
+        self._entries[entry] = self._entries[entry]._replace(crc=crc)
+        self._output.patch(self._entries[entry].offset + _CRC_AT, crc.to_bytes(4, "little"))
 
     def finish(self) -> None:
         """Write the directory."""

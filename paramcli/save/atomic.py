@@ -1,7 +1,8 @@
 """Files that appear whole or not at all: written beside their target, then renamed onto it.
 
 A draft is named `.NAME.RANDOM.paramcli-draft` and locked while its writer lives, so that the next
-save to the same target can tell what a killed writer left from what another is writing now.
+save to the same target can tell what a killed writer left from what another is writing now. The
+lock is the process's own: its forked workers, which may outlive it for a moment, do not hold it.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ _LONGEST = 200  # bytes of the target's name in a draft's: file systems allow 25
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 _READ = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 _FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+_ours: set[str] = set()
+"""Names of the drafts of this process, which would not be kept from its own locks."""
 
 
 class Draft:
@@ -131,6 +134,8 @@ def abandoned(path: str) -> bool:
     """Whether nobody is writing a draft any more. Where that cannot be told, somebody is."""
     if not _POSIX:  # no one may remove a file that is open, so there is no harm in trying
         return True
+    if os.path.basename(path) in _ours:
+        return False
     try:
         descriptor = os.open(path, _READ)
     except OSError:
@@ -138,7 +143,7 @@ def abandoned(path: str) -> bool:
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             return False
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         return False
     finally:
@@ -179,13 +184,15 @@ def _create(target: str, old: os.stat_result | None) -> tuple[str, int]:
     directory, cut = os.path.dirname(target), _cut(os.path.basename(target))
     mode = 0o666 if old is None else stat.S_IMODE(old.st_mode) & 0o700 | 0o600
     while True:
-        name = os.path.join(directory, f".{cut}.{secrets.token_hex(4)}{DRAFT}")
+        own = f".{cut}.{secrets.token_hex(4)}{DRAFT}"
+        name = os.path.join(directory, own)
+        _ours.add(own)
         descriptor = os.open(name, _FLAGS, mode)
         try:
             if not _POSIX:
                 return name, descriptor
             with contextlib.suppress(OSError):  # a file system without locks
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                fcntl.lockf(descriptor, fcntl.LOCK_EX)
             if os.fstat(descriptor).st_nlink:
                 return name, descriptor
         except BaseException:

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import zlib
 from array import array
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 
 from paramcli.errors import SourceError, UsageError
-from paramcli.save.drawing import Drawing
+from paramcli.save.checksums import joined
+from paramcli.save.drawing import drawn
 from paramcli.save.output import PIECE
 from paramcli.sources.files import File
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from types import TracebackType
 
     from paramcli.checkpoint import Checkpoint, DType, Place, Storage, TensorInfo
+    from paramcli.save.drawing import Drawn
     from paramcli.save.output import Output
 
-__all__ = ["Contents", "Stretch", "stretch", "swap_width"]
+    Summed = Callable[[int], None]
+
+__all__ = ["Contents", "Stretch", "Watch", "stretch", "swap_width"]
 
 _CODES = {2: "H", 4: "I", 8: "Q"}
 
@@ -50,30 +55,52 @@ def stretch(checkpoint: Checkpoint, info: TensorInfo) -> Stretch:
     return Stretch(info.storage, start, info.nbytes, width, None if plain else info)
 
 
+class Watch(Protocol):
+    """Who looks at computed bytes as they are drawn."""
+
+    def look(self, storage: Storage, piece: memoryview) -> object:
+        """See a piece, in whichever process draws it; it is whole elements."""
+
+    def tell(self, storage: Storage, seen: object) -> None:
+        """Take what was seen of the next piece of a storage, in this process."""
+
+
+class _Room(NamedTuple):
+    """Where a stretch that is still to be drawn will stand, and who wants to know its CRC-32."""
+
+    stretch: Stretch
+    position: int
+    summed: Summed | None
+
+
 class Contents:
-    """The bytes of stretches, asked for one after another in the order given.
+    """The bytes of a checkpoint, put into outputs; computed ones only when they are settled.
 
     Raises SourceError where the checkpoint holds no bytes, before anything is asked for where
     that is known then.
     """
 
     def __init__(
-        self, checkpoint: Checkpoint, stretches: Sequence[Stretch], workers: int | None = None
+        self,
+        checkpoint: Checkpoint,
+        stretches: Sequence[Stretch],
+        workers: int | None = None,
+        watch: Watch | None = None,
     ) -> None:
-        if checkpoint.draw is not None:
+        self._draw = checkpoint.draw
+        if self._draw is not None:
             checkpoint = replace(checkpoint, locate=lambda _: None)
-        self._checkpoint = checkpoint
-        self._file: File | None = None
-        self._buffer = memoryview(bytearray(PIECE))
-        self._drawing: Drawing | None = None
-        if checkpoint.draw is not None:
-            drawn = [item for item in stretches if item.view is None]
-            self._drawing = Drawing(checkpoint.draw, drawn, workers)
         elif any(item.nbytes and not item.storage.file for item in stretches):
             raise SourceError(
                 "it holds names and shapes, but no values", path=checkpoint.origin,
                 hint="give it values first, with init say",
             )  # fmt: skip
+        self._checkpoint = checkpoint
+        self._workers = workers
+        self._watch = watch
+        self._rooms: list[_Room] = []
+        self._file: File | None = None
+        self._buffer = memoryview(bytearray(PIECE))
 
     def __enter__(self) -> Self:
         return self
@@ -84,32 +111,61 @@ class Contents:
         error: BaseException | None,
         at: TracebackType | None,
     ) -> None:
-        if self._drawing:
-            self._drawing.close()
         self._reopen(None)
 
-    def put(self, item: Stretch, output: Output) -> None:
-        """Write the next stretch into an output, by the kernel where it can copy it."""
-        place = None
-        if item.nbytes and item.view is None and self._drawing is None:
-            place = self._checkpoint.locate(item.storage)
+    def put(self, item: Stretch, output: Output, summed: Summed | None = None) -> None:
+        """Write a stretch into an output, by the kernel where it can copy it.
+
+        One that is computed gets its room there, and its bytes when the output is settled.
+        `summed` is told the CRC-32 of its bytes, then or now.
+        """
+        if self._draw is not None and item.view is None:
+            self._rooms.append(_Room(item, output.skip(item.nbytes), summed))
+            return
+        place = self._checkpoint.locate(item.storage) if item.nbytes and not item.view else None
         if place and self._file is not None and self._file.path != place.file:
             output.flush()  # what it has still to copy is in a file that will be closed
-        if place and item.width == 1:
+        if place and item.width == 1 and summed is None:
             output.copy(self._opened(place), place.offset + item.start, item.nbytes)
-        else:
-            for piece in self.pieces(item):
-                output.write(piece)
-
-    def pieces(self, item: Stretch) -> Iterator[memoryview]:
-        """Yield the bytes of the next stretch in pieces, each valid until the next is asked for."""
-        if not item.nbytes:
             return
-        if item.view is None and self._drawing:
-            yield from self._drawing.pieces(item)
-        elif item.view is None and (place := self._checkpoint.locate(item.storage)):
+        crc = 0
+        for piece in self._pieces(item, place):
+            output.write(piece)
+            crc = zlib.crc32(piece, crc) if summed else 0
+        if summed:
+            summed(crc)
+
+    def settle(self, output: Output) -> None:
+        """Draw what has its room in an output."""
+        rooms, self._rooms = self._rooms, []
+        sums = [0] * len(rooms)
+        watch = self._watch
+
+        def use(piece: Drawn, content: memoryview) -> tuple[int, object]:
+            item, position, summed = rooms[piece.stretch]
+            output.put(content, position + piece.start)
+            seen = watch.look(item.storage, content) if watch else None
+            return zlib.crc32(content) if summed else 0, seen
+
+        if rooms:
+            output.flush()
+            assert self._draw is not None
+            stretches = [room.stretch for room in rooms]
+            for piece, (crc, seen) in drawn(self._draw, stretches, use, self._workers):
+                number = piece.stretch
+                sums[number] = joined(sums[number], crc, piece.nbytes)
+                if watch:
+                    watch.tell(rooms[number].stretch.storage, seen)
+                output.count(piece.nbytes)
+        for room, crc in zip(rooms, sums, strict=True):
+            if room.summed:
+                room.summed(crc)
+
+    def _pieces(self, item: Stretch, place: Place | None) -> Iterator[memoryview]:
+        """Yield the bytes of a stretch in pieces, each valid until the next is asked for."""
+        if place:
             yield from self._read(item, place)
-        else:
+        elif item.nbytes:
             yield memoryview(_turned(self._whole(item), item.width))
 
     def _whole(self, item: Stretch) -> bytes | bytearray:

@@ -44,7 +44,7 @@ def failing(path: str) -> Iterator[None]:
 
 
 class Output:
-    """A descriptor written from its position on. `progress` is told of bytes as they go out."""
+    """A file written from its first byte on. `progress` is told of bytes as they go out."""
 
     def __init__(
         self, descriptor: int, path: str, progress: Callable[[int], None] | None = None
@@ -83,6 +83,21 @@ class Output:
             self._copy_pending()
         self._pending = (file, offset, size)
 
+    def skip(self, size: int) -> int:
+        """Leave room for bytes that `put` will write; return where it begins."""
+        self.flush()
+        position = self._flushed
+        self._flushed += size
+        return position
+
+    def put(self, content: bytes | memoryview, position: int) -> None:
+        """Write bytes at a position at once: a forked process may, too. They are not counted."""
+        view = memoryview(content)
+        while view:
+            with failing(self._path):
+                done = os.pwrite(self._descriptor, view, position)
+            view, position = view[done:], position + done
+
     def patch(self, position: int, content: bytes) -> None:
         """Write over bytes that were taken before."""
         at = position - self._flushed
@@ -90,10 +105,13 @@ class Output:
             self._buffer[at : at + len(content)] = content
             return
         self.flush()
-        with failing(self._path):
-            os.lseek(self._descriptor, position, os.SEEK_SET)
-            os.write(self._descriptor, content)
-            os.lseek(self._descriptor, self._flushed, os.SEEK_SET)
+        self.put(content, position)
+
+    def count(self, size: int) -> None:
+        """Tell of bytes that were put, to whom it may concern."""
+        self._writeback.wrote(size)
+        if self._progress:
+            self._progress(size)
 
     def flush(self) -> None:
         """Hand everything to the system."""
@@ -115,15 +133,10 @@ class Output:
         view = memoryview(content)
         while view:
             with failing(self._path):
-                done = os.write(self._descriptor, view[: 8 * PIECE])
-            self._count(done)
+                done = os.pwrite(self._descriptor, view[: 8 * PIECE], self._flushed)
+            self._flushed += done
+            self.count(done)
             view = view[done:]
-
-    def _count(self, done: int) -> None:
-        self._flushed += done
-        self._writeback.wrote(done)
-        if self._progress:
-            self._progress(done)
 
     def _copy_pending(self) -> None:
         assert self._pending is not None
@@ -144,7 +157,9 @@ class Output:
     def _copied(self, file: File, offset: int, size: int) -> int:
         """Copy by the kernel; where it cannot, say so and let reading and writing tell why."""
         try:
-            done = os.copy_file_range(file.fileno(), self._descriptor, size, file.start + offset)
+            done = os.copy_file_range(
+                file.fileno(), self._descriptor, size, file.start + offset, self._flushed
+            )
         except OSError as error:
             if error.errno in _NOT_HERE:
                 with failing(self._path):
@@ -152,5 +167,6 @@ class Output:
             done = 0
         if not done:
             self._by_kernel = False
-        self._count(done)
+        self._flushed += done
+        self.count(done)
         return done

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from paramcli.checkpoint import Checkpoint, TensorInfo
+    from paramcli.save.contents import Watch
 
 __all__ = ["Plan", "plan", "save_safetensors"]
 
@@ -41,10 +42,11 @@ class Plan(NamedTuple):
         return sum(item.nbytes for item in self.stretches)
 
     def write(self, draft: Draft, contents: Contents) -> None:
-        """Write the file. `contents` must be at its first stretch."""
+        """Write the file."""
         draft.output.write(self.header)
         for item in self.stretches:
             contents.put(item, draft.output)
+        contents.settle(draft.output)
         draft.output.flush()
 
 
@@ -53,13 +55,14 @@ def save_safetensors(
     path: str,
     *,
     workers: int | None = None,
+    watch: Watch | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> None:
     """Write one file. Raises UsageError for what safetensors cannot hold, before writing."""
     names = [info.name for info in checkpoint]
     made = plan(checkpoint, stored_tensors(checkpoint), names, checkpoint.metadata)
     with (
-        Contents(checkpoint, made.stretches, workers) as contents,
+        Contents(checkpoint, made.stretches, workers, watch) as contents,
         Draft(path, len(made.header) + made.nbytes, progress) as draft,
     ):
         made.write(draft, contents)

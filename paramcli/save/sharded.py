@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from paramcli.checkpoint import Checkpoint
+    from paramcli.save.contents import Watch
     from paramcli.save.safetensors import Plan
     from paramcli.save.sharing import Stored
 
@@ -33,12 +34,13 @@ __all__ = ["save_sharded"]
 _INDEX = "model.safetensors.index.json"
 
 
-def save_sharded(
+def save_sharded(  # noqa: PLR0913 - what is written, where, and who is told
     checkpoint: Checkpoint,
     directory: str,
     shard_size: int,
     *,
     workers: int | None = None,
+    watch: Watch | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> None:
     """Write shards of at most `shard_size` bytes of tensors, or of one tensor that is larger.
@@ -55,7 +57,7 @@ def save_sharded(
     stretches = [item for made in plans for item in made.stretches]
     with (
         _emptied(directory) as shown,
-        Contents(checkpoint, stretches, workers) as contents,
+        Contents(checkpoint, stretches, workers, watch) as contents,
         contextlib.ExitStack() as unfinished,
     ):
         made: list[Draft] = []

@@ -6,6 +6,7 @@ Layout: `torch/serialization.py` (`_save`, `_load`) and `caffe2/serialize/inline
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from paramcli.errors import UsageError
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from paramcli.checkpoint import Checkpoint, Storage, TensorInfo
+    from paramcli.save.contents import Watch
 
 __all__ = ["save_torch"]
 
@@ -38,6 +40,7 @@ def save_torch(
     path: str,
     *,
     workers: int | None = None,
+    watch: Watch | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> None:
     """Write a state dict that `torch.load(weights_only=True)` reads, mapped or not."""
@@ -56,22 +59,20 @@ def save_torch(
         for storage, found in views.items()
     ]
     with (
-        Contents(checkpoint, stretches, workers) as contents,
+        Contents(checkpoint, stretches, workers, watch) as contents,
         Draft(path, sum(item.nbytes for item in stretches), progress) as draft,
     ):
         archive = ArchiveWriter(draft.output, _FOLDER)
-
-        def add(name: str, content: bytes) -> None:
-            archive.add(name, len(content), (content,))
-
-        add("data.pkl", tensors)
-        add("byteorder", b"little")
+        archive.add("data.pkl", tensors)
+        archive.add("byteorder", b"little")
         if checkpoint.metadata:
-            add(METADATA, metadata_text(checkpoint.metadata))
+            archive.add(METADATA, metadata_text(checkpoint.metadata))
         for key, item in enumerate(stretches):
-            archive.add(f"data/{key}", item.nbytes, contents.pieces(item))
-        add("version", b"3\n")
-        add(".data/serialization_id", archive.fingerprint.encode())
+            entry = archive.begin(f"data/{key}", item.nbytes)
+            contents.put(item, draft.output, partial(archive.sum, entry))
+        contents.settle(draft.output)
+        archive.add("version", b"3\n")
+        archive.add(".data/serialization_id", archive.fingerprint.encode())
         archive.finish()
 
 

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from paramcli.checkpoint import DTYPES, Checkpoint, DType, Group, Pickle, Storage, TensorInfo, share
-from paramcli.errors import ParamcliError, SourceError, UsageError
+from paramcli.errors import (
+    LockError,
+    OutputError,
+    ParamcliError,
+    PatternError,
+    SourceError,
+    UsageError,
+    UserCodeError,
+)
 
 F32 = DTYPES["float32"]
 
@@ -230,3 +240,22 @@ def test_errors_say_where() -> None:
     assert (error.path, error.offset, error.hint, error.exit_code) == ("a/b", 12_345, "mend it", 2)
     assert str(SourceError("broken")) == "broken"
     assert issubclass(UsageError, ParamcliError)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ParamcliError("what", hint="next"),
+        UsageError("what"),
+        PatternError("what", "a[", 1),
+        SourceError("what", path="a.pt", offset=3, hint="next"),
+        LockError("what", path="a.lock", line=2, column=3, text="x = y"),
+        OutputError("what", path="a.pt", hint="next"),
+        UserCodeError("what"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_errors_come_whole_from_other_processes(error: ParamcliError) -> None:
+    found = pickle.loads(pickle.dumps(error))
+    assert type(found) is type(error)
+    assert (str(found), vars(found)) == (str(error), vars(error))

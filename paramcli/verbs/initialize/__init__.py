@@ -7,13 +7,13 @@ from paramcli.verbs.initialize.plan import Plan, make_plan
 from paramcli.verbs.initialize.report import (
     Initialized,
     InitReport,
-    measure,
+    Measuring,
     measure_drawn,
     report,
 )
 from paramcli.verbs.initialize.verify import VerifyReport, recorded, verify
 
 __all__ = [
-    "InitReport", "Initialized", "Plan", "VerifyReport", "initialized", "make_plan", "measure",
+    "InitReport", "Initialized", "Measuring", "Plan", "VerifyReport", "initialized", "make_plan",
     "measure_drawn", "one_at_a_time", "recorded", "report", "verify",
 ]  # fmt: skip

@@ -10,12 +10,13 @@ from paramcli.verbs.initialize.sampling import Scores, scores
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from paramcli.checkpoint import Checkpoint, Group, TensorInfo
+    from paramcli.checkpoint import Checkpoint, Group, Storage, TensorInfo
     from paramcli.numeric.moments import Moments
     from paramcli.numeric.summary import Summary
+    from paramcli.save.drawing import Drawn
     from paramcli.verbs.initialize.plan import Item, Plan
 
-__all__ = ["InitReport", "Initialized", "Measured", "measure", "measure_drawn", "report"]
+__all__ = ["InitReport", "Initialized", "Measured", "Measuring", "measure_drawn", "report"]
 
 
 class Measured(NamedTuple):
@@ -141,20 +142,42 @@ def _words(plan: Plan, item: Item) -> str:
     return f"{function}({', then '.join(path or 'the model' for path in touched)})"
 
 
-def measure(
-    plan: Plan, written: Checkpoint, progress: Callable[[int, int], None] | None = None
-) -> dict[str, Measured]:
-    """Measure the tensors of a plan as they stand in a file, in one pass over it."""
-    from paramcli.numeric.summary import measurable, summarize
+class Measuring:
+    """Measures the tensors of a plan as they are drawn; see `paramcli.save.contents.Watch`."""
 
-    there = {info.name: info for info in written}
-    infos = [
-        there[one.info.name]
-        for one in plan.tensors
-        if one.info.name in there and measurable(there[one.info.name])
-    ]
-    found = summarize(written, infos, percentiles=False, progress=progress)
-    return {info.name: _measured(one) for info, one in zip(infos, found, strict=True)}
+    def __init__(self, plan: Plan) -> None:
+        from paramcli.numeric.summary import measurable
+
+        self._tensors = [one.info for one in plan.tensors]
+        self._measurable = [measurable(info) for info in self._tensors]
+        self._parts: dict[int, list[object]] = {
+            number: [] for number, asked in enumerate(self._measurable) if asked
+        }
+
+    def look(self, storage: Storage, piece: memoryview) -> object:
+        """Measure a piece."""
+        from paramcli.numeric.summary import measure_piece
+
+        number = int(storage.key)
+        if not self._measurable[number]:
+            return None
+        return measure_piece(self._tensors[number].dtype.name, piece)
+
+    def tell(self, storage: Storage, seen: object) -> None:
+        """Keep what was measured of a piece."""
+        if int(storage.key) in self._parts:
+            self._parts[int(storage.key)].append(seen)
+
+    def measured(self) -> dict[str, Measured]:
+        """What was found of each tensor that can be measured, by name."""
+        from paramcli.numeric.summary import of_pieces
+
+        return {
+            self._tensors[number].name: _measured(
+                of_pieces(self._tensors[number].dtype.name, parts)
+            )
+            for number, parts in self._parts.items()
+        }
 
 
 def measure_drawn(
@@ -164,19 +187,21 @@ def measure_drawn(
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Measured]:
     """Draw the tensors of a plan and measure them as they go by; nothing of them is held."""
-    from paramcli.numeric.summary import measurable, summarize_pieces
-    from paramcli.save.contents import Contents, stretch
+    from paramcli.save.contents import stretch
+    from paramcli.save.drawing import drawn
 
-    infos = [one.info for one in plan.tensors if measurable(one.info)]
-    stretches = [stretch(checkpoint, info) for info in infos]
-    measured: dict[str, Measured] = {}
-    with Contents(checkpoint, stretches, workers) as contents:
-        for info, item in zip(infos, stretches, strict=True):
-            found = summarize_pieces(info.dtype.name, contents.pieces(item))
-            measured[info.name] = _measured(found)
-            if progress is not None:
-                progress(info.nbytes, plan.nbytes)
-    return measured
+    assert checkpoint.draw is not None
+    measuring = Measuring(plan)
+    stretches = [stretch(checkpoint, one.info) for one in plan.tensors]
+
+    def use(piece: Drawn, content: memoryview) -> object:
+        return measuring.look(stretches[piece.stretch].storage, content)
+
+    for piece, seen in drawn(checkpoint.draw, stretches, use, workers):
+        measuring.tell(stretches[piece.stretch].storage, seen)
+        if progress is not None:
+            progress(piece.nbytes, plan.nbytes)
+    return measuring.measured()
 
 
 def _measured(summary: Summary) -> Measured:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,10 +16,11 @@ from paramcli.verbs.initialize.plan import make_plan
 from paramcli.verbs.initialize.values import Stored
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from paramcli.checkpoint import Checkpoint, Kind, TensorInfo
-    from paramcli.verbs.initialize.plan import Plan
+    from paramcli.save.drawing import Drawn
+    from paramcli.verbs.initialize.plan import Plan, Planned
 
 __all__ = ["VerifyReport", "recorded", "verify"]
 
@@ -174,29 +176,11 @@ def verify(
     `given` opens the model with its constructor's values; without it those are not checked. Raises
     SourceError where the file cannot be read.
     """
-    from paramcli.save.contents import Contents, stretch
-
     there = {info.name: info for info in file}
     wanted = {item.info.name: item for item in plan.items}
     tensors = [one for one in plan.tensors if one.info.name in there]
     checked = [one for one in tensors if one.kept is None and (given is not None or not one.given)]
-    changed = []
-    drawn = initialized(plan, "", given)
-    stretches = [stretch(drawn, one.info) for one in checked]
-    with Contents(drawn, stretches, workers) as contents:
-        for one, item in zip(checked, stretches, strict=True):
-            found = there[one.info.name]
-            same = (found.shape, found.dtype) == (one.info.shape, one.info.dtype)
-            stored = Stored(file, found, found.dtype.name) if same else None
-            done = 0
-            for piece in contents.pieces(item):
-                if stored is not None and same:
-                    same = _equal(stored, done, piece, one.info)
-                done += len(piece)
-            if not same:
-                changed.append(one.info.name)
-            if progress is not None:
-                progress(one.info.nbytes, plan.nbytes)
+    changed = _changed(file, there, plan, checked, given, workers, progress)
     known = dict.fromkeys(one.info.name for one in checked)
     return VerifyReport(
         target=file.origin,
@@ -206,19 +190,52 @@ def verify(
         stream=plan.stream,
         version=file.metadata.get("paramcli.version", ""),
         unchanged=tuple(name for name in known if name not in changed),
-        changed=tuple(changed),
+        changed=tuple(name for name in known if name in changed),
         unchecked=tuple(one.info.name for one in tensors if one.info.name not in known),
         missing=_absent(wanted, there),
         unexpected=_absent(there, wanted),
     )
 
 
-def _equal(stored: Stored, done: int, piece: memoryview, info: TensorInfo) -> bool:
-    import numpy as np
+def _changed(  # noqa: PLR0913, PLR0917 - both sides, and how to compare them
+    file: Checkpoint,
+    there: Mapping[str, TensorInfo],
+    plan: Plan,
+    checked: Sequence[Planned],
+    given: Callable[[], Checkpoint] | None,
+    workers: int | None,
+    progress: Callable[[int, int], None] | None,
+) -> set[str]:
+    """Names whose type, shape or bytes are not those that are drawn."""
+    from paramcli.save.contents import stretch
+    from paramcli.save.drawing import drawn
 
-    content = memoryview(bytearray(len(piece)))
-    stored.fill(done * 8 // info.dtype.bits, content)
-    return np.array_equal(np.frombuffer(content, np.uint8), np.frombuffer(piece, np.uint8))
+    alike = [one for one in checked if _alike(one.info, there[one.info.name])]
+    changed = {one.info.name for one in checked} - {one.info.name for one in alike}
+    anew = initialized(plan, "", given)
+    assert anew.draw is not None
+    own = threading.local()
+
+    def same(piece: Drawn, content: memoryview) -> bool:
+        if getattr(own, "number", None) != piece.stretch:
+            info = there[alike[piece.stretch].info.name]
+            own.number, own.stored = piece.stretch, Stored(file, info, info.dtype.name)
+        found = bytearray(piece.nbytes)
+        first = piece.start * 8 // alike[piece.stretch].info.dtype.bits
+        own.stored.fill(first, memoryview(found))
+        return found == content  # by memcmp, as two views would not be
+
+    stretches = [stretch(anew, one.info) for one in alike]
+    for piece, as_drawn in drawn(anew.draw, stretches, same, workers):
+        if not as_drawn:
+            changed.add(alike[piece.stretch].info.name)
+        if progress is not None:
+            progress(piece.nbytes, plan.nbytes)
+    return changed
+
+
+def _alike(one: TensorInfo, other: TensorInfo) -> bool:
+    return (one.shape, one.dtype) == (other.shape, other.dtype)
 
 
 def _absent(names: Mapping[str, object], there: Mapping[str, object]) -> tuple[str, ...]:

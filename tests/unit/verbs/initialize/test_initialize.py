@@ -18,9 +18,9 @@ from paramcli.schemes.recipe import compose
 from paramcli.sources import Request, open_request
 from paramcli.sources.module import open_buffers
 from paramcli.verbs.initialize import (
+    Measuring,
     initialized,
     make_plan,
-    measure,
     measure_drawn,
     recorded,
     report,
@@ -195,7 +195,10 @@ def test_measured_drawn_and_written_agree(dtype: str, tmp_path: Path) -> None:
     plan = make_plan(paramcli.open(LENET), compose("torch"), dtype=dtype)
     drawn = initialized(plan, "0")
     found = measure_drawn(plan, drawn, 1)
-    assert found == measure(plan, written(drawn, tmp_path / "a.safetensors"))
+    for name in ("a.safetensors", "a.pt"):
+        measuring = Measuring(plan)
+        save(drawn, tmp_path / name, workers=2, watch=measuring)
+        assert measuring.measured() == found
     for name, tensor in load_file(tmp_path / "a.safetensors").items():
         wanted = tensor.double()
         assert found[name].mean == pytest.approx(wanted.mean().item(), abs=1e-12)
