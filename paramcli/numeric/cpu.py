@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from paramcli.numeric.blocks import chunks
+from paramcli.numeric.blocks import CHUNK, chunks
 from paramcli.numeric.codes import CODED, COMPLEX, WIDE
 from paramcli.numeric.moments import NOTHING, Moments, merge, scale, times_two_to
 from paramcli.numeric.quantiles import tally
@@ -31,6 +31,8 @@ __all__ = [
 
 _TOPS = 1 << 16
 
+_SHORT = CHUNK // 3
+"""Bytes of numbers that become twice as wide, which are looked at together."""
 FEW = 1 << 13
 """Bytes up to which sorting codes is faster than a table of all that there can be."""
 
@@ -91,7 +93,7 @@ def _measure(block: Block, *, tops: bool) -> Found:
     total, counts = NOTHING, np.zeros(_TOPS, np.int64) if tops else None
     scratch = np.empty(0)
     with np.errstate(all="ignore"):
-        for raw in chunks(block):
+        for raw in chunks(block, _SHORT if block.dtype == "bfloat16" else None):
             numbers = numbers_of(raw, block)
             if len(scratch) < len(numbers):
                 scratch = np.empty(len(numbers))
@@ -103,12 +105,21 @@ def _measure(block: Block, *, tops: bool) -> Found:
 
 
 def numbers_of(raw: Raw, block: Block) -> Numbers:
-    """Numbers of a wide type in bytes of a block; bfloat16 as the float32 that it begins."""
+    """Numbers of a wide type in bytes of a block; bfloat16 as float32, in an order of its own."""
     if block.dtype == "bfloat16":
-        single = raw.view(">u2" if block.swapped else "<u2").astype(np.uint32)
-        single <<= 16
-        return single.view(np.float32)
+        return _widened(raw.view("<u2").byteswap().view(np.uint8) if block.swapped else raw)
     return raw.view(f"{'>' if block.swapped else '<'}{WIDE[block.dtype]}")
+
+
+def _widened(raw: Raw) -> NDArray[np.float32]:
+    """Little-endian bfloat16 as float32, two at a time: the second of each pair, then the first."""
+    if raw.nbytes % 4:
+        return (raw.view("<u2").astype(np.uint32) << 16).view(np.float32)
+    pairs = raw.view("<u4")
+    bits = np.empty((2, len(pairs)), np.uint32)
+    np.bitwise_and(pairs, 0xFFFF0000, out=bits[0])
+    np.left_shift(pairs, 16, out=bits[1])
+    return bits.reshape(-1).view(np.float32)
 
 
 def _moments(numbers: Numbers, scratch: NDArray[np.float64]) -> tuple[Moments, Numbers]:
@@ -137,9 +148,12 @@ def _moments(numbers: Numbers, scratch: NDArray[np.float64]) -> tuple[Moments, N
     if power:
         centred = times_two_to(centred, -power)
     mean = float(centred.sum()) / n
-    centred -= mean
-    # Not by BLAS, whose threads would fight over the cores with those of the other workers.
-    spread = math.sqrt(squares(centred))
+    about_zero, of_mean = squares(centred), n * mean * mean
+    if of_mean <= about_zero / 2:
+        spread = math.sqrt(about_zero - of_mean)  # loses no more than the last two bits
+    else:
+        centred -= mean
+        spread = math.sqrt(squares(centred))
     if power:
         mean, spread = times_two_to(mean, power), times_two_to(spread, power)
     return Moments(n, mean, spread, low, high, zeros, minus, nan, positive, negative), numbers
