@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from paramcli.content.equal import equal
-from paramcli.content.places import side_by_side
+from paramcli.content.places import side_by_side, stretch
 from paramcli.content.samples import Sampler
 from paramcli.verbs.diff.report import Ambiguous, Fused
 from paramcli.verbs.diff.side import Side
@@ -169,7 +169,22 @@ def is_transpose(a: Checkpoint, one: TensorInfo, b: Checkpoint, other: TensorInf
             return False
     few = min(one.shape[1], 64)
     first, second = (info._replace(shape=(1, few)) for info in (one, turned))
-    return _same(a, first, b, second) and _same(a, one, b, turned)
+    if not _same(a, first, b, second):
+        return False
+    by_tiles = _by_tiles(a, one, b, other)
+    return _same(a, one, b, turned) if by_tiles is None else by_tiles
+
+
+def _by_tiles(a: Checkpoint, one: TensorInfo, b: Checkpoint, other: TensorInfo) -> bool | None:
+    """Compare tile by tile, whatever the size; None where they do not both lie in rows."""
+    here, there = stretch(a, one), stretch(b, other)
+    in_rows = one.contiguous and other.contiguous and a.byteorder == b.byteorder
+    if here is None or there is None or not in_rows or one.dtype.bits % 8:
+        return None
+    from paramcli.numeric.turned import turned
+
+    rows, columns = one.shape
+    return turned(here, there, (rows, columns), one.dtype.bits // 8)
 
 
 def _same(a: Checkpoint, one: TensorInfo, b: Checkpoint, other: TensorInfo) -> bool:

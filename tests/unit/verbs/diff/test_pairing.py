@@ -13,7 +13,8 @@ from safetensors.torch import save_file
 import paramcli
 from paramcli.checkpoint import DTYPES, Checkpoint, Storage, TensorInfo
 from paramcli.errors import PatternError, UsageError
-from paramcli.verbs.diff import DiffReport, Options, diff
+from paramcli.numeric import turned
+from paramcli.verbs.diff import DiffReport, Options, diff, moves
 from paramcli.verbs.diff.names import parse_rename
 
 if TYPE_CHECKING:
@@ -217,6 +218,20 @@ def test_a_transpose_under_another_name(tmp_path: Path) -> None:
     report = diff(saved(tmp_path / "a", state), saved(tmp_path / "b", other))
     assert set(report.transposed) == {("w", "kernel"), ("square", "square")}
     assert [one.name for one in report.values] == ["square"]
+
+
+def test_a_transpose_is_proven_tile_by_tile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So its size does not matter; and the last element counts."""
+    monkeypatch.setattr(moves, "_MOST_READ", 0)
+    monkeypatch.setattr(turned, "_LINE", 16)
+    weight = torch.randn(9, 90)
+    other = weight.T.contiguous()
+    a, b = saved(tmp_path / "a", {"w": weight}), saved(tmp_path / "b", {"kernel": other})
+    assert diff(a, b).transposed == (("w", "kernel"),)
+    other[-1, -1] += 1
+    assert not diff(a, saved(tmp_path / "c", {"kernel": other})).transposed
 
 
 def test_absent_but_tied_is_a_matter_of_ties(tmp_path: Path) -> None:
