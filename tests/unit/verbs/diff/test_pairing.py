@@ -224,7 +224,7 @@ def test_a_transpose_is_proven_tile_by_tile(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So its size does not matter; and the last element counts."""
-    monkeypatch.setattr(moves, "_MOST_READ", 0)
+    monkeypatch.setattr(moves, "_MOST_READ", 300)
     monkeypatch.setattr(turned, "_LINE", 16)
     weight = torch.randn(9, 90)
     other = weight.T.contiguous()
