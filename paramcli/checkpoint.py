@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from paramcli.errors import SourceError
+from paramcli.files import open_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -300,12 +301,8 @@ class Checkpoint:
         place = self.locate(storage)
         if place is None:
             return self.unpack(storage)
-        with open(place.file, "rb") as file:
-            file.seek(place.offset)
-            content = file.read(storage.nbytes)
-        if len(content) < storage.nbytes:
-            raise SourceError("the file ends inside a storage", path=place.file)
-        return content
+        with open_file(place.file) as file:
+            return file.read(place.offset, storage.nbytes)
 
     def groups(self) -> tuple[Group, ...]:
         """The names that share bytes, in order of their first name."""

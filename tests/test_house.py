@@ -20,6 +20,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = [
     "paramcli.errors",
+    "paramcli.files",
     "paramcli.lock",
     "paramcli.owners",
     "paramcli.checkpoint",
@@ -162,7 +163,7 @@ LIGHT = [
 
 @pytest.mark.parametrize("argv", LIGHT, ids=" ".join)
 def test_nothing_heavy_is_imported(argv: list[str]) -> None:
-    done = guarded("torch,numpy,safetensors", *argv)
+    done = guarded("torch,numpy,safetensors,fsspec,aiohttp,huggingface_hub", *argv)
     assert "forbidden" not in done.stderr
     differs = argv[0] == "diff" and len(set(argv)) == len(argv) and "--help" not in argv
     assert done.returncode == (2 if "nowhere.pt" in argv else int(differs)), done.stderr

@@ -10,7 +10,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from paramcli.content.equal import WINDOW
-from paramcli.sources.files import File
+from paramcli.files import open_file
 
 if TYPE_CHECKING:
     from paramcli.content.places import Stretch
@@ -21,7 +21,8 @@ __all__ = ["digest"]
 def digest(place: Stretch) -> bytes:
     """Return the SHA-256 of a stretch. Raises SourceError where the file ends early."""
     made, buffer = sha256(), memoryview(bytearray(WINDOW))
-    with File(place.file) as file:
+    with open_file(place.file) as file:
+        file.expect(place.offset, place.nbytes)
         for done in range(0, place.nbytes, WINDOW):
             piece = buffer[: place.nbytes - done]
             file.fill(piece, place.offset + done)

@@ -13,7 +13,7 @@ import threading
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, NamedTuple
 
-from paramcli.sources.files import File
+from paramcli.files import File, open_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +26,7 @@ __all__ = ["WINDOW", "equal"]
 
 WINDOW = 1 << 20
 """Most bytes of each side that are read at a time."""
+_REQUESTS = 8
 _SMALL_WORK = 4 << 20
 """Bytes below which starting threads would take longer than the work."""
 
@@ -48,11 +49,13 @@ def equal(
     total = sum(a.nbytes for a, _ in pairs)
     with ExitStack() as stack:
         files = {
-            path: stack.enter_context(File(path))
+            path: stack.enter_context(open_file(path))
             for path in {stretch.file for pair in pairs for stretch in pair}
         }
         work = _Work(_windows(pairs), files, verdicts, progress)
         count = workers if total > _SMALL_WORK else 1
+        if any(file.far for file in files.values()):
+            count = min(_REQUESTS, 1 + total // WINDOW)  # threads that wait for other machines
         others = [threading.Thread(target=work.run, daemon=True) for _ in range(count - 1)]
         for thread in others:
             thread.start()

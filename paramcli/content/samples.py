@@ -7,7 +7,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Self
 
 from paramcli.content.places import stretch
-from paramcli.sources.files import File
+from paramcli.files import File, open_file
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -42,7 +42,7 @@ class Sampler:
         """Return up to `size` bytes of a stretch from its byte `start` on."""
         file = self._files.get(place.file)
         if file is None:
-            file = self._files[place.file] = self._stack.enter_context(File(place.file))
+            file = self._files[place.file] = self._stack.enter_context(open_file(place.file))
         return file.read(place.offset + start, min(size, place.nbytes - start))
 
     def piece(self, checkpoint: Checkpoint, info: TensorInfo, start: int, size: int) -> bytes:

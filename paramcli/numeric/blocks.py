@@ -12,7 +12,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from paramcli.errors import SourceError
-from paramcli.sources.files import File
+from paramcli.files import open_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -151,7 +151,8 @@ def chunks(block: Block, size: int | None = None) -> Iterator[Raw]:
         yield from (whole[at : at + size] for at in range(0, block.nbytes, size))
         return
     buffer = np.empty(min(size, block.nbytes), np.uint8)
-    with File(block.file) as file:
+    with open_file(block.file) as file:
+        file.expect(block.offset, block.nbytes)
         for done in range(0, block.nbytes, size):
             chunk = buffer[: block.nbytes - done]
             file.fill(memoryview(chunk.data), block.offset + done)
@@ -160,6 +161,6 @@ def chunks(block: Block, size: int | None = None) -> Iterator[Raw]:
 
 def _read(place: Place, start: int, size: int) -> bytearray:
     content = bytearray(size)
-    with File(place.file) as file:
+    with open_file(place.file) as file:
         file.fill(memoryview(content), place.offset + start)
     return content

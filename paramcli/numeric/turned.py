@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from paramcli.files import open_file
 from paramcli.numeric.workers import spread
-from paramcli.sources.files import File
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,7 +73,7 @@ def _tile(
     """Read a tile whose lines begin `step` elements apart, from the element `first` on."""
     lines, length = size[0], size[1] * width
     room = np.empty((lines, length + _GAP), np.uint8)
-    with File(place.file) as file:
+    with open_file(place.file) as file:
         for number in range(lines):
             target = memoryview(room[number].data)[:length]
             file.fill(target, place.offset + (first + number * step) * width)

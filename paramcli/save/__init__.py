@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from paramcli.errors import UsageError
+from paramcli.files import is_remote
 from paramcli.sources.ties import without_ties
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ def save(  # noqa: PLR0913 - each a decision of the caller's
     OutputError where the system cannot write. After any exception nothing of the new is left.
     """
     path = os.path.expanduser(os.fspath(path))
+    if is_remote(path):
+        raise UsageError(f"{path} is read-only", hint="write to a file on this machine")
     extension = os.path.splitext(path)[1].lower()
     if extension not in _SAFETENSORS + _TORCH and shard_size is None:
         raise UsageError(

@@ -8,10 +8,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 
 from paramcli.errors import SourceError, UsageError
+from paramcli.files import File, open_file
 from paramcli.save.checksums import joined
 from paramcli.save.drawing import drawn
 from paramcli.save.output import PIECE
-from paramcli.sources.files import File
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -180,6 +180,7 @@ class Contents:
 
     def _read(self, item: Stretch, place: Place) -> Iterator[memoryview]:
         file = self._opened(place)
+        file.expect(place.offset + item.start, item.nbytes)
         for done in range(0, item.nbytes, PIECE):
             piece = self._buffer[: item.nbytes - done]
             file.fill(piece, place.offset + item.start + done)
@@ -194,7 +195,7 @@ class Contents:
     def _reopen(self, path: str | None) -> None:
         if self._file is not None:
             self._file.__exit__(None, None, None)
-        self._file = None if path is None else File(path)
+        self._file = None if path is None else open_file(path)
 
 
 def _turned(content: bytes | bytearray | memoryview, width: int) -> bytes | bytearray | memoryview:

@@ -13,7 +13,7 @@ from paramcli.save.writeback import Writeback
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from paramcli.sources.files import File
+    from paramcli.files import File
 
 __all__ = ["PIECE", "Output", "failing"]
 

@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from paramcli.errors import SourceError, UsageError
-from paramcli.sources.files import File
+from paramcli.files import File, is_remote, open_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -80,6 +80,8 @@ def open_request(request: Request) -> Checkpoint:
         raise UsageError("an empty target", hint="name a file, a directory or pkg.mod:Class")
     if "\0" in target:
         raise UsageError("a target with a NUL character in it")
+    if is_remote(target):
+        return _open_remote(request)
     path = os.path.expanduser(target)
     if not os.path.lexists(path):
         from paramcli.sources.missing import open_elsewhere
@@ -87,18 +89,32 @@ def open_request(request: Request) -> Checkpoint:
         return open_elsewhere(request)
     if os.path.isdir(path):
         return _open_directory(path, request)
-    with File(path) as file:
+    with open_file(path) as file:
+        return _open_file(file, request)
+
+
+def _open_remote(request: Request) -> Checkpoint:
+    """Open an address. What is shown of it from here on has no secrets in it."""
+    from paramcli.files.remote import is_folder, shown
+
+    folder = is_folder(request.target)
+    path = shown(request.target)
+    request = replace(request, target=path)
+    if folder:
+        return _open_directory(path, request)
+    with open_file(path) as file:
         return _open_file(file, request)
 
 
 def _open_directory(path: str, request: Request) -> Checkpoint:
-    metadata = os.path.join(path, ".metadata")
-    if os.path.lexists(metadata):
-        with File(metadata) as file:
-            return _open_as("dcp", file, request)
+    from paramcli.files.folders import names_in
     from paramcli.sources.sharded import main_file
 
-    with File(main_file(path)) as file:
+    names = names_in(path)
+    if ".metadata" in names:
+        with open_file(os.path.join(path, ".metadata")) as file:
+            return _open_as("dcp", file, request)
+    with open_file(os.path.join(path, main_file(path, names))) as file:
         return _open_file(file, request)
 
 
@@ -119,7 +135,7 @@ def _open_index(file: File, request: Request) -> Checkpoint:
     from paramcli.sources.sharded import open_index
 
     def open_shard(path: str) -> Checkpoint:
-        with File(path) as shard:
+        with open_file(path) as shard:
             kind = sniff(shard)
             if kind == "index":
                 raise SourceError("a shard that is an index itself", path=path)

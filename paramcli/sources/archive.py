@@ -13,10 +13,10 @@ from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple
 
 from paramcli.errors import SourceError
-from paramcli.sources.files import HeaderWindow
+from paramcli.files import HeaderWindow
 
 if TYPE_CHECKING:
-    from paramcli.sources.files import File
+    from paramcli.files import File
 
 __all__ = ["STORED", "Archive", "Entry"]
 
@@ -38,7 +38,10 @@ _new = tuple.__new__
 
 
 class Entry(NamedTuple):
-    """One file of the archive: where its data starts, its sizes, method and checksum."""
+    """One file of the archive: where its data starts, its sizes, method and checksum.
+
+    Below 0 the offset is that of its own header, inverted, which has still to be looked at.
+    """
 
     offset: int
     size: int
@@ -50,7 +53,8 @@ class Entry(NamedTuple):
 class Archive:
     """The entries of a zip whose directory and local headers agree, by name.
 
-    `summed` says whether it states checksums at all.
+    Of a file on another machine only the directory is read at first, and the header of an entry
+    when it is asked for. `summed` says whether it states checksums at all.
     """
 
     def __init__(self, file: File) -> None:
@@ -59,9 +63,17 @@ class Archive:
         # torch.serialization.set_crc32_options(False) leaves every checksum out.
         self.summed = any(entry.crc for entry in self.entries.values())
 
+    def entry(self, name: str) -> Entry | None:
+        """Return an entry whose header agrees with the directory, None where there is none."""
+        entry = self.entries.get(name)
+        if entry is not None and entry.offset < 0:
+            entry = self.entries[name] = _looked_at(self.file, name, entry)
+        return entry
+
     def read(self, name: str, most: tuple[int, int] = _TEXT) -> bytes:
         """Return an entry's content, inflated and checked against its CRC-32."""
-        entry = self.entries[name]
+        entry = self.entry(name)
+        assert entry is not None
         with self.file.reopened() as file:
             content = file.read(entry.offset, entry.stored)
         if entry.method == _DEFLATED:
@@ -91,7 +103,7 @@ class Archive:
         return content
 
 
-def _entries(file: File) -> dict[str, Entry]:  # noqa: C901 - one loop over what may be 100,000
+def _entries(file: File) -> dict[str, Entry]:  # noqa: C901, PLR0912, PLR0915 - one loop over what may be 100,000
     """Read the directory, and hold every entry's own header against it."""
     count, size, start = _end(file)
     directory = file.read(start, size)
@@ -114,6 +126,14 @@ def _entries(file: File) -> dict[str, Entry]:  # noqa: C901 - one loop over what
         if _WIDE in (offset, full, stored):
             extra = directory[end : end + extra_size]
             full, stored, offset = _zip64(file, extra, full, stored, offset)
+        if file.far:
+            name = _decoded(raw)
+            if name in entries or offset + 30 + name_size + stored > start:
+                raise _damaged(file, f"the entry {name!r} cannot be where it says", offset)
+            kind = _method(file, same, offset)
+            entries[name] = _new(Entry, (~offset, full, stored, kind, crc))
+            pos = end + extra_size + comment
+            continue
         at = offset - base
         if at < 0 or at + 30 + name_size > len(content):
             if offset + 30 + name_size > start:
@@ -150,6 +170,26 @@ def _entries(file: File) -> dict[str, Entry]:  # noqa: C901 - one loop over what
     if not in_order:
         _check_apart(file, entries)
     return entries
+
+
+def _looked_at(file: File, name: str, entry: Entry) -> Entry:
+    """Read an entry's own header, which must be of the same entry, and find its data."""
+    offset = ~entry.offset
+    content = file.up_to(offset, 30 + 4 * len(name))
+    file.read(offset, 30)  # says what is wrong
+    mark, same, sizes, name_size, extra_size = _LOCAL(content, 0)
+    crc = int.from_bytes(sizes[:4], "little")
+    data = offset + 30 + name_size + extra_size
+    if (
+        mark != b"PK\3\4"
+        or _decoded(content[30 : 30 + name_size]) != name
+        or _method(file, same, offset) != entry.method
+        or crc not in (0, entry.crc)
+    ):
+        raise _damaged(file, f"the header of {name!r} contradicts the directory", offset)
+    if data + entry.stored > file.size or (entry.method == STORED and entry.stored != entry.size):
+        raise _damaged(file, "an entry reaches past its end", offset)
+    return entry._replace(offset=data)
 
 
 def _decoded(raw: bytes) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from paramcli.checkpoint import Checkpoint, Storage, TensorInfo
 from paramcli.errors import SourceError
+from paramcli.files.folders import size_of
 from paramcli.sources.dcp_values import Chunk, ChunkTable
 from paramcli.sources.pickles.machine import Machine
 from paramcli.sources.pickles.nodes import Dict, Record
@@ -21,8 +22,8 @@ from paramcli.sources.pickles.safety import judge
 from paramcli.sources.pickles.trees import from_tree
 
 if TYPE_CHECKING:
+    from paramcli.files import File
     from paramcli.sources import Request
-    from paramcli.sources.files import File
 
 __all__ = ["open_dcp"]
 
@@ -169,10 +170,10 @@ def _find_chunks(storage_data: object, directory: str, table: ChunkTable) -> Non
         if type(file) is not str or not _is_plain(file):
             raise ValueError(f"it names {file!r}, which is not a plain file beside it")
         if file not in file_sizes:
-            try:
-                file_sizes[file] = os.stat(os.path.join(directory, file)).st_size
-            except OSError:
-                raise ValueError(f"the file {file!r} that it names is not there") from None
+            size = size_of(os.path.join(directory, file))
+            if size is None:
+                raise ValueError(f"the file {file!r} that it names is not there")
+            file_sizes[file] = size
         offset, length = number(facts.get("offset")), number(facts.get("length"))
         if offset + length > file_sizes[file]:
             raise ValueError(f"the file {file!r} is shorter than it should be")

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from paramcli.checkpoint import TensorInfo
 from paramcli.errors import SourceError
+from paramcli.files import open_file
 from paramcli.sources.archive import Archive
-from paramcli.sources.files import File
 from paramcli.sources.torchzip import TorchArchive
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class ChunkTable:
     def _read(self, chunk: Chunk, info: TensorInfo) -> bytes:
         """Return a chunk's elements in row-major order."""
         path = os.path.join(self.directory, chunk.file)
-        with File(path) as file:
+        with open_file(path) as file:
             archive = Archive(file.section(chunk.offset, chunk.length, info.name))
             folder = next(iter(archive.entries), "").partition("/")[0]
             saved = TorchArchive(archive, folder)

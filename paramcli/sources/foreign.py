@@ -10,8 +10,8 @@ from paramcli.errors import SourceError
 
 if TYPE_CHECKING:
     from paramcli.checkpoint import Checkpoint
+    from paramcli.files import File
     from paramcli.sources import Request
-    from paramcli.sources.files import File
 
 __all__ = ["describe", "refuse"]
 

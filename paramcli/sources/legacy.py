@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from paramcli.checkpoint import Checkpoint, Place, Storage
 from paramcli.errors import SourceError
-from paramcli.sources.files import HeaderWindow
+from paramcli.files import HeaderWindow
 from paramcli.sources.foreign import describe
 from paramcli.sources.pickles.calls import TensorCalls
 from paramcli.sources.pickles.machine import Machine
@@ -22,8 +22,8 @@ from paramcli.sources.pickles.storages import StorageTable, key_text
 from paramcli.sources.pickles.trees import from_tree
 
 if TYPE_CHECKING:
+    from paramcli.files import File
     from paramcli.sources import Request
-    from paramcli.sources.files import File
 
 __all__ = ["LegacyFile", "PickleStream", "open_legacy"]
 
@@ -156,9 +156,11 @@ def _offsets(file: File, keys: object, table: StorageTable, start: int) -> dict[
     pos = start
     for name in names:
         typed = known[name]
-        at = window.reach(pos, 8)
-        numel = int.from_bytes(window.content[at : at + 8], "little", signed=True)
-        if numel != typed.numel:
+        # Of a file on another machine the lengths must do that the pickles state, and their sum.
+        at = None if file.far else window.reach(pos, 8)
+        if at is not None and typed.numel != int.from_bytes(
+            window.content[at : at + 8], "little", signed=True
+        ):
             raise SourceError(
                 f"storage {name} states another length than its tensors", path=file.path, offset=pos
             )

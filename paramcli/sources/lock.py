@@ -12,9 +12,9 @@ from paramcli.lock.reader import read_lock
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from paramcli.files import File
     from paramcli.lock import Dims, Lock
     from paramcli.sources import Request
-    from paramcli.sources.files import File
 
 __all__ = ["open_lock"]
 

@@ -20,7 +20,8 @@ def open_elsewhere(request: Request) -> Checkpoint:
     scheme, colon, _ = target.partition("://")
     if colon:
         raise UsageError(
-            f"{scheme}:// targets cannot be opened", hint="download the file and name its path"
+            f"{scheme}:// targets cannot be opened",
+            hint="https, s3, gs and hf can; else download the file and name its path",
         )
     from paramcli.sources.module import looks_like_module, open_module
 

@@ -20,8 +20,8 @@ from paramcli.sources.ties import restore
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from paramcli.files import File
     from paramcli.sources import Request
-    from paramcli.sources.files import File
 
 __all__ = ["SAFETENSORS_DTYPES", "Header", "open_safetensors", "read_header"]
 

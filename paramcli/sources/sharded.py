@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING
 
 from paramcli.checkpoint import Checkpoint, Pickle, Place, Storage
 from paramcli.errors import SourceError
+from paramcli.files import is_remote
+from paramcli.files.folders import names_in
 from paramcli.sources.ties import restore_removed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from paramcli.checkpoint import TensorInfo
+    from paramcli.files import File
     from paramcli.sources import Request
-    from paramcli.sources.files import File
 
 __all__ = ["NAMES", "SUFFIXES", "main_file", "open_index"]
 
@@ -38,23 +40,19 @@ _WEIGHTS = (
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".th")
 
 
-def main_file(directory: str) -> str:
-    """Return the file of a model directory that holds or lists its weights.
+def main_file(directory: str, names: Sequence[str]) -> str:
+    """Name the file of a model directory that holds or lists its weights, of all that it holds.
 
     Raises SourceError where there is none, or several and none that is clearly the model's.
     """
-    try:
-        names = sorted(os.listdir(directory))
-    except OSError as error:
-        raise SourceError(f"cannot be listed: {error.strerror}", path=directory) from None
     for name in _WEIGHTS:
         if name in names:
-            return os.path.join(directory, name)
+            return name
     found = [name for name in names if name.endswith(".index.json")] or [
         name for name in names if name.endswith(SUFFIXES)
     ]
     if len(found) == 1:
-        return os.path.join(directory, found[0])
+        return found[0]
     if not found:
         raise SourceError("a directory without a checkpoint in it", path=directory)
     listed = ", ".join(found[:_SHOWN]) + (", …" if len(found) > _SHOWN else "")
@@ -67,9 +65,9 @@ def open_index(file: File, request: Request, open_shard: Callable[[str], Checkpo
     """Open the shards that an index names, and hold the index against what they hold."""
     weight_map, stated, order = _index(file)
     directory = os.path.dirname(file.path) or os.curdir
-    shards: dict[str, Checkpoint] = {}
-    for name in dict.fromkeys(weight_map.values()):
-        shards[name] = _open(os.path.join(directory, name), file.path, open_shard)
+    names = list(dict.fromkeys(weight_map.values()))
+    paths = [os.path.join(directory, name) for name in names]
+    shards = dict(zip(names, _opened(paths, file, open_shard), strict=True))
     where: dict[str, list[str]] = {}
     found: dict[str, TensorInfo] = {}
     for shard, checkpoint in shards.items():
@@ -121,13 +119,24 @@ def _joined(pickles: list[Pickle]) -> Pickle | None:
     )
 
 
-def _open(path: str, index: str, open_shard: Callable[[str], Checkpoint]) -> Checkpoint:
-    if not os.path.lexists(path):
-        raise SourceError(
-            f"the index {os.path.basename(index)} names it, but it is not there", path=path,
-            hint="download the missing shard",
-        )  # fmt: skip
-    return open_shard(path)
+def _opened(
+    paths: Sequence[str], index: File, open_shard: Callable[[str], Checkpoint]
+) -> list[Checkpoint]:
+    """Open all shards; those of another machine several at a time."""
+    if index.far:
+        from concurrent.futures import ThreadPoolExecutor
+
+        from paramcli.files.remote import CONNECTIONS
+
+        with ThreadPoolExecutor(CONNECTIONS) as executor:
+            return list(executor.map(open_shard, paths))
+    for path in paths:
+        if not os.path.lexists(path):
+            raise SourceError(
+                f"the index {os.path.basename(index.path)} names it, but it is not there",
+                path=path, hint="download the missing shard",
+            )  # fmt: skip
+    return list(map(open_shard, paths))
 
 
 def _index(file: File) -> tuple[dict[str, str], str | None, dict[str, int] | None]:
@@ -196,7 +205,7 @@ def _problems(
         name for name in where if name not in weight_map and found[name].storage not in stored
     ]
     unused = [
-        name for name in sorted(os.listdir(directory))
+        name for name in ([] if is_remote(directory) else names_in(directory))
         if name not in shards and "-of-" in name and name.endswith((".safetensors", ".bin"))
     ]  # fmt: skip
     return [

@@ -22,8 +22,8 @@ from paramcli.sources.sharded import SUFFIXES
 
 if TYPE_CHECKING:
     from paramcli.checkpoint import TensorInfo
+    from paramcli.files import File
     from paramcli.sources import Request
-    from paramcli.sources.files import File
 
 __all__ = ["open_tar"]
 

@@ -165,7 +165,7 @@ def open_old_script(archive: Archive, request: Request) -> Checkpoint:
         raise SourceError(f"damaged model.json: {error!r}", path=path) from None
 
     def locate(storage: Storage) -> Place | None:
-        entry = archive.entries.get(str(storage.key))
+        entry = archive.entry(str(storage.key))
         if entry is None or entry.method != STORED:
             return None
         return Place(archive.file.disk_path, archive.file.start + entry.offset)

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from paramcli.checkpoint import Storage
+    from paramcli.files import File
     from paramcli.sources import Request
-    from paramcli.sources.files import File
 
 __all__ = ["METADATA", "TorchArchive", "metadata_text", "open_zip"]
 
@@ -121,7 +121,7 @@ class TorchArchive:
 
     def locate(self, storage: Storage) -> Place | None:
         """Where a storage lies in the file, None where it is compressed."""
-        entry = self.archive.entries.get(str(storage.key))
+        entry = self.archive.entry(str(storage.key))
         if entry is None or entry.method != STORED:
             return None
         file = self.archive.file
@@ -208,7 +208,8 @@ def _open_bundle(archive: Archive, request: Request) -> Checkpoint:
     places: dict[str, Callable[[Storage], Place | None]] = {}
     unpackers: dict[str, Callable[[Storage], bytes]] = {}
     for name in names:
-        entry = archive.entries[name]
+        entry = archive.entry(name)
+        assert entry is not None
         if entry.method != STORED:
             raise SourceError(
                 f"{name!r} is compressed inside the archive", path=archive.file.path,

@@ -200,7 +200,7 @@ def test_the_tree_has_subtotals(run: Callable[..., Outcome]) -> None:
         (__file__, "a text file, no checkpoint", "file.py:Class"),
         ("", "an empty target", "name a file"),
         ("a\0b", "NUL", ""),
-        ("hf://org/repo", "hf:// targets cannot be opened", "download"),
+        ("ftp://host/x.pt", "ftp:// targets cannot be opened", "download"),
         ("no_such_module:Net", "no_such_module", ""),
         ("sample_models.lenet:LeNte", "LeNte", "did you mean"),
         (str(FILES.parent), "a directory without a checkpoint", ""),

@@ -16,7 +16,7 @@ import torch
 
 import paramcli
 from paramcli.errors import SourceError
-from paramcli.sources.files import File
+from paramcli.files import File
 from tests import sample_files
 from tests.handmade import safetensors, tensor, torch_zip
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from paramcli.errors import SourceError, UsageError
+from paramcli.files import open_file
 from paramcli.numeric.blocks import gather
 from paramcli.numeric.codes import CODED, WIDE, values
 from paramcli.schemes.fill import encode
-from paramcli.sources.files import File
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -64,7 +64,7 @@ class Stored:
             content = self._gathered[start : start + size]
         else:
             read = bytearray(size)
-            with File(self._file) as file:
+            with open_file(self._file) as file:
                 file.fill(memoryview(read), self._start + start)
             content = memoryview(read)
         if self._byteorder == "little":

@@ -11,7 +11,7 @@ import os
 from typing import TYPE_CHECKING
 
 from paramcli.errors import SourceError
-from paramcli.sources.files import File
+from paramcli.files import open_file
 from paramcli.verbs.tie.report import Stated
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def _beside(checkpoint: Checkpoint) -> str | None:
 def _read(path: str) -> dict[str, object]:
     """Read a config. One that cannot be read says nothing: it is another program's."""
     try:
-        with File(path) as file:
+        with open_file(path) as file:
             told = json.loads(file.read(0, file.size)) if file.size <= _MOST else None
     except (SourceError, ValueError, RecursionError):
         return {}

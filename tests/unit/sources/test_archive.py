@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 import paramcli
 from paramcli.errors import SourceError
+from paramcli.files import File
 from paramcli.sources.archive import Archive
-from paramcli.sources.files import File
 from tests.handmade import torch_zip, written, zipped
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ import torch
 import paramcli
 from paramcli.checkpoint import Checkpoint
 from paramcli.errors import SourceError
+from paramcli.files import File
 from paramcli.sources import Request, sniff
-from paramcli.sources.files import File
 from tests.handmade import written
 from tests.sample_files import files
 

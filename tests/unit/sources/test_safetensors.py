@@ -15,7 +15,7 @@ from torch import nn
 
 import paramcli
 from paramcli.errors import SourceError
-from paramcli.sources.files import File
+from paramcli.files import File
 from paramcli.sources.safetensors import SAFETENSORS_DTYPES, read_header
 from tests.handmade import safetensors, written
 

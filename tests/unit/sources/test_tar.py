@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from paramcli.sources.files import File
+from paramcli.files import File
 from tests import torch_objects
 from tests.handmade import (
     Name,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import paramcli
 from paramcli.errors import SourceError
-from paramcli.sources.files import File, HeaderWindow
+from paramcli.files import File, HeaderWindow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,4 +1,7 @@
-"""Regular files read by position, and nothing else: no pipe, no device, no read past the end."""
+"""Regular files read by position, and nothing else: no pipe, no device, no read past the end.
+
+Those on this machine are here; those of others, and directories, in rooms of their own.
+"""
 
 from __future__ import annotations
 
@@ -12,18 +15,38 @@ from paramcli.errors import SourceError
 if TYPE_CHECKING:
     from types import TracebackType
 
-__all__ = ["File", "HeaderWindow"]
+__all__ = ["File", "HeaderWindow", "is_remote", "open_file"]
 
 _NONBLOCK = getattr(os, "O_NONBLOCK", 0)
 _BINARY = getattr(os, "O_BINARY", 0)
+
+
+_REMOTE = ("hf://", "https://", "http://", "s3://", "gs://")
+
+
+def is_remote(path: str) -> bool:
+    """Whether a path is an address that `paramcli.files.remote` reads."""
+    return path.startswith(_REMOTE)
+
+
+def open_file(path: str) -> File:
+    """Open a file on disk, or behind an address."""
+    if is_remote(path):
+        from paramcli.files.remote import RemoteFile
+
+        return RemoteFile(path)
+    return File(path)
 
 
 class File:
     """A regular file, or a stretch of one, open for reading by position.
 
     `path` is what errors name, `disk_path` the file on disk, `start` where the stretch begins in
-    it, `size` its length in bytes. Positions count from `start`.
+    it, `size` its length in bytes. Positions count from `start`. `far` says that every look at it
+    is a request to another machine.
     """
+
+    far = False
 
     def __init__(self, path: str) -> None:
         self.path = self.disk_path = path
@@ -67,6 +90,9 @@ class File:
         part.start, part.size = self.start + start, size
         part._descriptor = self._descriptor
         return part
+
+    def expect(self, offset: int, size: int) -> None:
+        """Say that a stretch will be read from end to end. What is far away is fetched ahead."""
 
     def read(self, offset: int, size: int) -> bytes:
         """Return exactly `size` bytes from `offset` on. Raises SourceError where they are not."""
