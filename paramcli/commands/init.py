@@ -18,6 +18,8 @@ from paramcli.commands.options import (
     Format,
     FormatOption,
     Key,
+    OutputFormat,
+    To,
     Width,
 )
 from paramcli.commands.sizes import parse_size
@@ -104,6 +106,7 @@ def init(  # noqa: PLR0913 - one parameter for each documented option
         str | None,
         typer.Option(metavar="5GB", help="OUT is a directory of shards.", show_default=False),
     ] = None,
+    to: To = None,
     in_place: Annotated[
         bool, typer.Option("--in-place", help="OUT may be what is read.")
     ] = False,
@@ -132,7 +135,7 @@ def init(  # noqa: PLR0913 - one parameter for each documented option
         if in_place and not output:
             raise UsageError("--in-place wants -o OUT")
         where = _Where(
-            output, None if shard_size is None else parse_size(shard_size), in_place, dry_run,
+            output, None if shard_size is None else parse_size(shard_size), to, in_place, dry_run,
             device.value,
         )  # fmt: skip
         request = _request(target, key, arg, args_file)
@@ -156,6 +159,7 @@ class _Where(NamedTuple):
 
     output: str
     shards: int | None
+    to: OutputFormat | None
     in_place: bool
     dry_run: bool
     device: str
@@ -207,8 +211,8 @@ def _carried_out(plan: Plan, opened: Opened, where: _Where) -> InitReport:
     measuring = Measuring(plan)
     followed(
         lambda progress: save(
-            made, where.output, shard_size=where.shards, in_place=where.in_place, workers=workers,
-            watch=measuring, progress=lambda done: progress(done, plan.nbytes),
+            made, where.output, shard_size=where.shards, to=where.to, in_place=where.in_place,
+            workers=workers, watch=measuring, progress=lambda done: progress(done, plan.nbytes),
         )
     )  # fmt: skip
     return report(plan, measuring.measured(), where.output)

@@ -102,7 +102,7 @@ def list_(  # noqa: PLR0913 - one parameter for each documented option
                 from paramcli.verbs.safety import check_safe
 
                 report = report._replace(check=check_safe(checkpoint))
-            heading = request.target if len(wanted) > 1 else None
+            heading = checkpoint.origin if len(wanted) > 1 else None
             about = f"{heading}: " if heading else ""
             introduce(checkpoint, about)
             write(_drawn(report, _Look(chosen(format_), width, tree, depth, heading)))

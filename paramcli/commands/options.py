@@ -24,7 +24,9 @@ __all__ = [
     "FormatOption",
     "Include",
     "Key",
+    "OutputFormat",
     "Targets",
+    "To",
     "Width",
     "nothing_matches",
 ]  # fmt: skip
@@ -52,6 +54,17 @@ class Device(StrEnum):
     CPU = "cpu"
     CUDA = "cuda"
 
+
+class OutputFormat(StrEnum):
+    """Formats that are not told from the name of the output."""
+
+    DCP = "dcp"
+
+
+To = Annotated[
+    OutputFormat | None,
+    typer.Option("--to", help="OUT is a directory of that format.", show_default=False),
+]
 
 Targets = Annotated[
     list[str] | None,

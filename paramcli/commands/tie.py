@@ -15,6 +15,8 @@ from paramcli.commands.options import (
     Format,
     FormatOption,
     Key,
+    OutputFormat,
+    To,
     Width,
 )
 from paramcli.commands.sizes import parse_size
@@ -89,6 +91,7 @@ def tie(  # noqa: PLR0913 - one parameter for each documented option
             metavar="5GB", help="Write OUT as a directory of shards.", show_default=False
         ),
     ] = None,
+    to: To = None,
     probe: Annotated[
         bool, typer.Option("--probe", help="Run a class on --input, and prove its ties.")
     ] = False,
@@ -129,6 +132,7 @@ def tie(  # noqa: PLR0913 - one parameter for each documented option
         out = _Output(
             output or (request.target if in_place else None),
             None if shard_size is None else parse_size(shard_size),
+            to,
             in_place,
         )
         checkpoint = _opened(request)
@@ -154,13 +158,14 @@ def tie(  # noqa: PLR0913 - one parameter for each documented option
 
 
 class _Output(NamedTuple):
-    """Where the result goes: a file, or a directory of shards of so many bytes; None for nowhere.
+    """Where the result goes: a file, or a directory of shards or of a format; None for nowhere.
 
     `in_place` allows the file that is read.
     """
 
     path: str | None
     shard_size: int | None
+    to: OutputFormat | None
     in_place: bool
 
 
@@ -256,7 +261,8 @@ def _changed(checkpoint: Checkpoint, request: Request, change: _Change, out: _Ou
         total = sum(storage.nbytes for storage in {info.storage for info in done.checkpoint})
         followed(
             lambda progress: save(
-                done.checkpoint, str(out.path), shard_size=out.shard_size, in_place=out.in_place,
+                done.checkpoint, str(out.path), shard_size=out.shard_size,
+                to=out.to, in_place=out.in_place,
                 progress=lambda nbytes: progress(nbytes, total),
             )
         )  # fmt: skip

@@ -25,11 +25,12 @@ _SAFETENSORS = (".safetensors",)
 _TORCH = (".pt", ".pth", ".bin", ".ckpt", ".th")
 
 
-def save(  # noqa: PLR0913 - each a decision of the caller's
+def save(  # noqa: C901, PLR0913 - each a decision of the caller's
     checkpoint: Checkpoint,
     path: str | os.PathLike[str],
     *,
     shard_size: int | None = None,
+    to: str | None = None,
     in_place: bool = False,
     workers: int | None = None,
     watch: Watch | None = None,
@@ -37,7 +38,8 @@ def save(  # noqa: PLR0913 - each a decision of the caller's
 ) -> None:
     """Write a checkpoint to `path`: safetensors or torch.save's zip, by its extension.
 
-    With `shard_size` in bytes, `path` is a directory of safetensors shards, made or empty.
+    With `shard_size` in bytes, `path` is a directory of safetensors shards, made or empty; with
+    `to` "dcp", one of torch.distributed.checkpoint.
     `in_place` allows a target that the checkpoint itself is read from, if it holds nothing else.
     `workers` processes draw what is computed, as many as there are processors by default; the
     bytes are the same for any number. `watch` sees computed bytes as they are drawn. `progress`
@@ -52,10 +54,15 @@ def save(  # noqa: PLR0913 - each a decision of the caller's
     if is_remote(path):
         raise UsageError(f"{path} is read-only", hint="write to a file on this machine")
     extension = os.path.splitext(path)[1].lower()
-    if extension not in _SAFETENSORS + _TORCH and shard_size is None:
+    if to not in (None, "dcp"):
+        raise UsageError(f"{to} is no format to write", hint="dcp, or an extension of the output")
+    if to is not None and shard_size is not None:
+        raise UsageError("--to dcp and --shard-size ask for two formats", hint="give one of them")
+    if extension not in _SAFETENSORS + _TORCH and shard_size is None and to is None:
         raise UsageError(
             f"{path}: {extension or 'a name without extension'} is no format to write",
-            hint=f"name it {', '.join(_SAFETENSORS + _TORCH)}, or ask for shards in a directory",
+            hint=f"name it {', '.join(_SAFETENSORS + _TORCH)}, or ask for a directory: "
+            "--shard-size 5GB, --to dcp",
         )
     _check_names(checkpoint)
     _check_layouts(checkpoint)
@@ -63,7 +70,11 @@ def save(  # noqa: PLR0913 - each a decision of the caller's
         _check_replaced(checkpoint, path, in_place=in_place)
     metadata = without_ties(checkpoint, checkpoint.metadata)
     checkpoint = replace(checkpoint, metadata=metadata)
-    if shard_size is not None:
+    if to is not None:
+        from paramcli.save.dcp import save_dcp
+
+        save_dcp(checkpoint, path, watch=watch, progress=progress)
+    elif shard_size is not None:
         if extension in _SAFETENSORS + _TORCH or os.path.isfile(path):
             raise UsageError(f"{path} names a file", hint="shards go into a directory: name one")
         if shard_size < 1:

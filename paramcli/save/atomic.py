@@ -12,6 +12,7 @@ import errno
 import glob
 import os
 import secrets
+import shutil
 import stat
 from typing import TYPE_CHECKING, Self
 
@@ -26,9 +27,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-__all__ = ["DRAFT", "Draft", "abandoned", "drafts", "sweep", "sync_directory"]
+__all__ = ["DRAFT", "Draft", "Hold", "abandoned", "drafts", "sweep", "sync_directory"]
 
 DRAFT = ".paramcli-draft"
+_LOCK = "being-written"
 _LONGEST = 200  # bytes of the target's name in a draft's: file systems allow 255 in all
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 _READ = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
@@ -115,6 +117,49 @@ class Draft:
                 self.output.settle()
             with contextlib.suppress(OSError):
                 os.close(self._descriptor)
+
+
+class Hold:
+    """A directory in the making: leaving the context renames it to its target, or removes it.
+
+    The target must be an empty directory, or not there. The context gives the draft's path; a file
+    in it is locked while its writer lives.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._target = os.path.realpath(path)
+        folder, name = os.path.split(self._target)
+        for old in drafts(folder, name):
+            if os.path.isdir(old) and abandoned(os.path.join(old, _LOCK)):
+                shutil.rmtree(old, ignore_errors=True)
+        self._draft = os.path.join(folder, f".{_cut(name)}.{secrets.token_hex(4)}{DRAFT}")
+        self._lock = os.path.join(self._draft, _LOCK)
+
+    def __enter__(self) -> str:
+        with failing(self.path):
+            os.mkdir(self._draft)
+            self._descriptor = os.open(self._lock, _FLAGS)
+            if _POSIX:
+                with contextlib.suppress(OSError):
+                    fcntl.lockf(self._descriptor, fcntl.LOCK_EX)
+        return self._draft
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        os.close(self._descriptor)
+        try:
+            if error is None:
+                with failing(self.path):
+                    os.unlink(self._lock)
+                    os.rename(self._draft, self._target)
+                sync_directory(os.path.dirname(self._target))
+        finally:
+            shutil.rmtree(self._draft, ignore_errors=True)
 
 
 def drafts(directory: str, name: str = "*") -> list[str]:

@@ -99,6 +99,7 @@ class Contents:
         self._workers = workers
         self._watch = watch
         self._rooms: list[_Room] = []
+        self._told: set[Storage] = set()
         self._file: File | None = None
         self._buffer = memoryview(bytearray(PIECE))
 
@@ -160,6 +161,24 @@ class Contents:
         for room, crc in zip(rooms, sums, strict=True):
             if room.summed:
                 room.summed(crc)
+
+    def whole(self, info: TensorInfo) -> bytearray:
+        """Return the elements of a tensor in row-major order, little-endian."""
+        item = stretch(self._checkpoint, info)
+        content = bytearray()
+        if self._draw is None or item.view is not None:
+            place = self._checkpoint.locate(item.storage) if not item.view else None
+            for piece in self._pieces(item, place):
+                content += piece
+            return content
+        content = bytearray(item.nbytes)
+        for start in range(0, item.nbytes, PIECE):
+            piece = memoryview(content)[start : start + PIECE]
+            self._draw(item.storage, item.start + start, piece)
+            if self._watch and item.storage not in self._told:
+                self._watch.tell(item.storage, self._watch.look(item.storage, piece))
+        self._told.add(item.storage)
+        return content
 
     def _pieces(self, item: Stretch, place: Place | None) -> Iterator[memoryview]:
         """Yield the bytes of a stretch in pieces, each valid until the next is asked for."""

@@ -6,6 +6,7 @@ here the pickle machine reads it. Layout: `torch/distributed/checkpoint/metadata
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from dataclasses import replace
@@ -13,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from paramcli.checkpoint import Checkpoint, Storage, TensorInfo
 from paramcli.errors import SourceError
-from paramcli.files.folders import size_of
+from paramcli.files import is_remote, open_file
+from paramcli.files.folders import names_in, size_of
 from paramcli.sources.dcp_values import Chunk, ChunkTable
 from paramcli.sources.pickles.machine import Machine
 from paramcli.sources.pickles.nodes import Dict, Record
@@ -25,7 +27,12 @@ if TYPE_CHECKING:
     from paramcli.files import File
     from paramcli.sources import Request
 
-__all__ = ["open_dcp"]
+__all__ = ["BESIDE", "BESIDE_VERSION", "open_dcp"]
+
+BESIDE, BESIDE_VERSION = "paramcli.json", 1
+"""A file of our own, which torch passes over: `{"version": 1, "names": […], "ties": {name: name},
+"metadata": {text: text}}`. Tied names have equal bytes, each its own."""
+_MAX_BESIDE = 100_000_000
 
 _MODULE = "torch.distributed.checkpoint.metadata"
 _MAX_COMPARED = 1_000_000
@@ -45,7 +52,7 @@ def open_dcp(file: File, request: Request) -> Checkpoint:
         _find_chunks(facts.get("storage_data"), table.directory, table)
     except ValueError as error:
         raise SourceError(f"damaged .metadata: {error}", path=file.path) from None
-    base = from_tree(tree, request, file=file.path, form="dcp")
+    base = _with_beside(from_tree(tree, request, file=file.path, form="dcp"), table.directory)
     judged = judge(machine, refused="it is a distributed checkpoint, for torch.distributed")
     ours = [name for name in judged.inert if re.fullmatch(_UNDERSTOOD, name)]
     return replace(
@@ -55,8 +62,47 @@ def open_dcp(file: File, request: Request) -> Checkpoint:
             understood=(*judged.understood, *ours),
             inert=tuple(name for name in judged.inert if name not in ours),
         ),
+        locate=table.locate,
         unpack=table.unpack,
     )
+
+
+def _with_beside(base: Checkpoint, directory: str) -> Checkpoint:
+    """Put names in order and tie them, as the file beside says. It must be of these names."""
+    path = os.path.join(directory, BESIDE)
+    if size_of(path) is None if not is_remote(directory) else BESIDE not in names_in(directory):
+        return base
+    with open_file(path) as file:
+        if file.size > _MAX_BESIDE:
+            raise SourceError(f"{BESIDE} of {file.size:,} bytes", path=path)
+        try:
+            told = json.loads(file.read(0, file.size))
+            names, ties, metadata = told["names"], told["ties"], told["metadata"]
+            known = told["version"] == BESIDE_VERSION
+        except (ValueError, RecursionError, TypeError, KeyError):
+            raise SourceError(f"{BESIDE} cannot be read", path=path) from None
+    by_name = {info.name: info for info in base}
+    if (
+        not known
+        or not isinstance(names, list)
+        or not all(isinstance(name, str) for name in names)
+        or not _texts(ties)
+        or not _texts(metadata)
+    ):
+        raise SourceError(f"{BESIDE} is of no known version", path=path)
+    for name, kept in ties.items():
+        one, other = by_name.get(name), by_name.get(kept)
+        if one is not None and other is not None:
+            if one[1:4] != other[1:4]:
+                raise SourceError(f"{BESIDE} ties {name!r} to {kept!r}, which differs", path=path)
+            by_name[name] = one._replace(storage=other.storage)
+    order = {name: place for place, name in enumerate(names)}
+    entries = sorted(by_name.values(), key=lambda info: order.get(info.name, len(order)))
+    return replace(base, entries=tuple(entries), metadata=metadata)
+
+
+def _texts(value: object) -> bool:
+    return isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
 
 
 def _fields(record: object, path: str = "") -> dict[str, object]:

@@ -10,16 +10,17 @@ import os
 from itertools import product
 from typing import TYPE_CHECKING, NamedTuple
 
-from paramcli.checkpoint import TensorInfo
+from paramcli.checkpoint import Place, TensorInfo
 from paramcli.errors import SourceError
 from paramcli.files import open_file
-from paramcli.sources.archive import Archive
+from paramcli.sources.archive import STORED, Archive
 from paramcli.sources.torchzip import TorchArchive
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from paramcli.checkpoint import Storage
+    from paramcli.files import File
 
 __all__ = ["Chunk", "ChunkTable"]
 
@@ -43,6 +44,7 @@ class ChunkTable:
         self.boxes: dict[str, dict[tuple[int, ...], tuple[int, ...]]] = {}
         """Of each tensor the sizes of its chunks, by their first element."""
         self.chunks: dict[str, list[Chunk]] = {}
+        self._places: dict[str, Place | None] = {}
 
     def unpack(self, storage: Storage) -> bytes:
         """Put a tensor together from its chunks. Raises SourceError where one does not fit."""
@@ -57,25 +59,48 @@ class ChunkTable:
                 whole[target * width : (target + length) * width] = piece
         return bytes(whole)
 
+    def locate(self, storage: Storage) -> Place | None:
+        """Where a tensor lies that is one chunk, in rows and as it is; None for any other."""
+        name = str(storage.key)
+        if name not in self._places:
+            chunks = self.chunks.get(name, [])
+            self._places[name] = self._place(chunks[0], name) if len(chunks) == 1 else None
+        return self._places[name]
+
+    def _place(self, chunk: Chunk, name: str) -> Place | None:
+        with open_file(os.path.join(self.directory, chunk.file)) as file:
+            archive, piece = _opened(file, chunk, self.tensors[name])
+            entry = archive.entry(str(piece.storage.key))
+            if entry is None or entry.method != STORED or not piece.contiguous:
+                return None
+            start, end = piece.extent
+            if end > entry.size:
+                return None
+            return Place(file.disk_path, archive.file.start + entry.offset + start)
+
     def _read(self, chunk: Chunk, info: TensorInfo) -> bytes:
         """Return a chunk's elements in row-major order."""
-        path = os.path.join(self.directory, chunk.file)
-        with open_file(path) as file:
-            archive = Archive(file.section(chunk.offset, chunk.length, info.name))
-            folder = next(iter(archive.entries), "").partition("/")[0]
-            saved = TorchArchive(archive, folder)
-            piece, _ = saved.run()
-            if (
-                type(piece) is not TensorInfo
-                or (piece.dtype, piece.shape) != (info.dtype, chunk.sizes)
-                or piece.layout != "strided"
-            ):
-                raise SourceError(
-                    f"a chunk of {info.name!r} is not the tensor that .metadata says", path=path
-                )
+        with open_file(os.path.join(self.directory, chunk.file)) as file:
+            archive, piece = _opened(file, chunk, info)
             start, end = piece.extent
             content = archive.read(str(piece.storage.key))[start:end]
             return content if piece.contiguous else _row_major(content, piece)
+
+
+def _opened(file: File, chunk: Chunk, info: TensorInfo) -> tuple[Archive, TensorInfo]:
+    """Open the archive that holds a chunk, and the tensor in it, which must be the chunk's."""
+    archive = Archive(file.section(chunk.offset, chunk.length, info.name))
+    folder = next(iter(archive.entries), "").partition("/")[0]
+    piece, _ = TorchArchive(archive, folder).run()
+    if (
+        type(piece) is not TensorInfo
+        or (piece.dtype, piece.shape) != (info.dtype, chunk.sizes)
+        or piece.layout != "strided"
+    ):
+        raise SourceError(
+            f"a chunk of {info.name!r} is not the tensor that .metadata says", path=file.path
+        )
+    return archive, piece
 
 
 def _row_major(content: bytes, piece: TensorInfo) -> bytes:
