@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import paramcli
+from paramcli import ranks
 from paramcli.commands.streams import fail, write
 
 if TYPE_CHECKING:
@@ -127,7 +128,8 @@ def run() -> None:
             pass
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the end
-    code = main()
+    with ranks.silenced():
+        code = main()
     if sys.stdout is None:
         os._exit(code)
     with contextlib.suppress(OSError, ValueError):

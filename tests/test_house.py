@@ -20,6 +20,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = [
     "paramcli.errors",
+    "paramcli.ranks",
     "paramcli.files",
     "paramcli.lock",
     "paramcli.owners",

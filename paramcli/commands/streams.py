@@ -7,6 +7,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, TypeVar
 
+from paramcli import ranks
 from paramcli.commands.options import Format
 from paramcli.errors import ParamcliError
 
@@ -71,7 +72,7 @@ def color() -> bool:
 def guarded(act: Callable[[], int], *, debug: bool) -> int:
     """Run a command; turn its errors into one line, a hint and an exit code."""
     try:
-        return act()
+        return ranks.agreed(act)
     except ParamcliError as error:
         _trace(debug=debug)
         return fail(str(error), error.hint, error.exit_code)

@@ -11,8 +11,10 @@ import ctypes
 import os
 import threading
 from contextlib import ExitStack
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
+from paramcli import ranks
 from paramcli.files import File, open_file
 
 if TYPE_CHECKING:
@@ -52,7 +54,8 @@ def equal(
             path: stack.enter_context(open_file(path))
             for path in {stretch.file for pair in pairs for stretch in pair}
         }
-        work = _Work(_windows(pairs), files, verdicts, progress)
+        mine = islice(_windows(pairs), ranks.rank(), None, ranks.size())
+        work = _Work(mine, files, verdicts, progress)
         count = workers if total > _SMALL_WORK else 1
         if any(file.far for file in files.values()):
             count = min(_REQUESTS, 1 + total // WINDOW)  # threads that wait for other machines
@@ -67,7 +70,7 @@ def equal(
                 thread.join()
         if work.error is not None:
             raise work.error
-    return verdicts
+    return ranks.everywhere(verdicts)
 
 
 class _Window(NamedTuple):

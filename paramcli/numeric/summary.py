@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
+from paramcli import ranks
 from paramcli.numeric import cpu, quantiles
 from paramcli.numeric.blocks import CHUNK, Block, gathered, placed
 from paramcli.numeric.codes import CODED, COMPLEX, WIDE, values
@@ -201,7 +202,8 @@ def _refined(room: Room, first: _Pending, blocks: list[Block], workers: int) -> 
     if moments.min == moments.max:
         bins = (moments.n,)
     ends = None if bins else (moments.min, moments.max)
-    shares = [blocks[start::workers] for start in range(min(workers, len(blocks)))]
+    count = len(blocks) if ranks.size() > 1 else min(workers, len(blocks))
+    shares = [blocks[start::count] for start in range(count)]
     ordered = quantiles.first_digits(tops, dtype)
     for known in range(16, np.dtype(dtype).itemsize * 8, 16):
         search = ordered.holding(dtype, known)._replace(bins=ends)

@@ -15,6 +15,7 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
+from paramcli import ranks
 from paramcli.errors import ParamcliError
 
 if TYPE_CHECKING:
@@ -27,19 +28,29 @@ Result = TypeVar("Result")
 
 
 def available() -> int:
-    """Processors that this process may use."""
+    """Processors that this process may use; ranks on one machine have equal shares of them."""
+    count = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        count = len(os.sched_getaffinity(0))
+    return max(1, count // ranks.neighbours())
 
 
 def spread(
     work: Callable[[Job], Result], jobs: Sequence[Job], workers: int | None = None
 ) -> Iterator[Result]:
-    """Yield `work(job)` for each job in order, done by as many workers at once.
+    """Yield `work(job)` for each job in order, done by as many workers at once, of every rank.
 
     Raises what `work` raises, and ParamcliError where a worker is killed.
     """
+    if ranks.size() > 1:
+        yield from ranks.shared(lambda mine: list(_spread(work, mine, workers)), jobs)
+    else:
+        yield from _spread(work, jobs, workers)
+
+
+def _spread(
+    work: Callable[[Job], Result], jobs: Sequence[Job], workers: int | None
+) -> Iterator[Result]:
     count = min(workers or available(), len(jobs))
     if count <= 1:
         yield from map(work, jobs)

@@ -9,6 +9,7 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from paramcli import ranks
 from paramcli.errors import UsageError
 from paramcli.files import is_remote
 from paramcli.sources.ties import without_ties
@@ -73,7 +74,7 @@ def save(  # noqa: C901, PLR0913 - each a decision of the caller's
     if to is not None:
         from paramcli.save.dcp import save_dcp
 
-        save_dcp(checkpoint, path, watch=watch, progress=progress)
+        ranks.alone(lambda: save_dcp(checkpoint, path, watch=watch, progress=progress))
     elif shard_size is not None:
         if extension in _SAFETENSORS + _TORCH or os.path.isfile(path):
             raise UsageError(f"{path} names a file", hint="shards go into a directory: name one")

@@ -16,6 +16,7 @@ import shutil
 import stat
 from typing import TYPE_CHECKING, Self
 
+from paramcli import ranks
 from paramcli.errors import OutputError, UsageError
 from paramcli.save.output import Output, failing
 
@@ -43,8 +44,8 @@ class Draft:
     """A file in the making. Leaving the context publishes it, or removes it after an exception.
 
     `size` is the least that it will hold, in bytes: that much is allocated at once, so that a full
-    disk is known before anything is computed. Raises OutputError, UsageError for a target that
-    is no regular file.
+    disk is known before anything is computed. Under torchrun rank 0 makes the file, and all may
+    write parts of it. Raises OutputError, UsageError for a target that is no regular file.
     """
 
     def __init__(
@@ -53,17 +54,28 @@ class Draft:
         self.path = path
         self._target = os.path.realpath(path)
         self._old = _status(self._target, path)
-        sweep(*os.path.split(self._target))
-        with failing(path):
-            self._name, self._descriptor = _create(self._target, self._old)
-        self._open = True
-        self.output = Output(self._descriptor, path, progress)
-        try:
+        self._descriptor = -1
+        self._name = ranks.alone(lambda: self._begun(size))
+        self._ours = ranks.rank() == 0
+        if not self._ours:
             with failing(path):
+                self._descriptor = os.open(self._name, os.O_RDWR | getattr(os, "O_BINARY", 0))
+        self._open = True
+        self.output = Output(self._descriptor, path, progress, parts=not self._ours)
+
+    def _begun(self, size: int) -> str:
+        """Create the draft and reserve its space; return its name."""
+        sweep(*os.path.split(self._target))
+        with failing(self.path):
+            name, self._descriptor = _create(self._target, self._old)
+            try:
                 _allocate(self._descriptor, size)
-        except BaseException:
-            self.discard()
-            raise
+            except BaseException:
+                os.close(self._descriptor)
+                with contextlib.suppress(OSError):
+                    os.unlink(name)
+                raise
+        return name
 
     def __enter__(self) -> Self:
         return self
@@ -87,25 +99,27 @@ class Draft:
         self.output.flush()
         self.output.settle()
         with failing(self.path):
-            if self._old is not None:
+            if self._old is not None and self._ours:
                 if (self._old.st_uid, self._old.st_gid) != _owner(self._descriptor):
                     with contextlib.suppress(OSError):  # only root may give files away
                         os.fchown(self._descriptor, self._old.st_uid, self._old.st_gid)
                 os.chmod(self._name, stat.S_IMODE(self._old.st_mode))
             os.fsync(self._descriptor)
+        ranks.everywhere([True])  # the parts of all ranks are on the disk
 
     def publish(self) -> None:
         """Put the finished file where the target is."""
         with failing(self.path):
             if not _POSIX:  # no one may rename a file that is open
                 self._close()
-            os.replace(self._name, self._target)
+            if self._ours:
+                os.replace(self._name, self._target)
         self._name = ""
 
     def discard(self) -> None:
         """Close the draft and remove it, unless it was published."""
         self._close()
-        if self._name:
+        if self._name and self._ours:
             with contextlib.suppress(OSError):
                 os.unlink(self._name)
             self._name = ""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+from paramcli import ranks
 from paramcli.numeric.workers import available, spread
 from paramcli.save.output import PIECE
 
@@ -55,7 +56,9 @@ def drawn(
     total = sum(item.nbytes for item in stretches)
     if workers is None:
         workers = available() if total > _SMALL_WORK else 1
-    jobs = list(_jobs(stretches, min(_JOB, total // (workers * _ROUNDS))))
+    # Every rank must cut alike, whatever its machine.
+    hands = workers if ranks.size() == 1 else ranks.size() * _ROUNDS
+    jobs = list(_jobs(stretches, min(_JOB, total // (hands * _ROUNDS))))
 
     def work(job: Sequence[Drawn]) -> list[Result]:
         buffer = memoryview(bytearray(max(piece.nbytes for piece in job)))

@@ -44,16 +44,26 @@ def failing(path: str) -> Iterator[None]:
 
 
 class Output:
-    """A file written from its first byte on. `progress` is told of bytes as they go out."""
+    """A file written from its first byte on. `progress` is told of bytes as they go out.
+
+    Where it is written by `parts`, another process writes what comes in sequence, and this one
+    only what is put.
+    """
 
     def __init__(
-        self, descriptor: int, path: str, progress: Callable[[int], None] | None = None
+        self,
+        descriptor: int,
+        path: str,
+        progress: Callable[[int], None] | None = None,
+        *,
+        parts: bool = False,
     ) -> None:
         self._descriptor = descriptor
         self._path = path
         self._progress = progress
         self._buffer = bytearray()
         self._flushed = 0
+        self._parts = parts
         self._writeback = Writeback(descriptor)
         self._by_kernel = hasattr(os, "copy_file_range")
         self._pending: tuple[File, int, int] | None = None
@@ -105,7 +115,8 @@ class Output:
             self._buffer[at : at + len(content)] = content
             return
         self.flush()
-        self.put(content, position)
+        if not self._parts:
+            self.put(content, position)
 
     def count(self, size: int) -> None:
         """Tell of bytes that were put, to whom it may concern."""
@@ -131,6 +142,9 @@ class Output:
 
     def _out(self, content: bytes | bytearray | memoryview) -> None:
         view = memoryview(content)
+        if self._parts:
+            self._flushed += len(view)
+            return
         while view:
             with failing(self._path):
                 done = os.pwrite(self._descriptor, view[: 8 * PIECE], self._flushed)
@@ -142,6 +156,10 @@ class Output:
         assert self._pending is not None
         file, offset, size = self._pending
         self._pending = None
+        if self._parts:
+            self._flush_buffer()
+            self._flushed += size
+            return
         if size > _BUFFER:
             self._flush_buffer()
             while size and self._by_kernel:

@@ -12,6 +12,7 @@ import json
 import os
 from typing import TYPE_CHECKING
 
+from paramcli import ranks
 from paramcli.errors import UsageError
 from paramcli.save.atomic import Draft, abandoned, drafts, sweep, sync_directory
 from paramcli.save.contents import Contents
@@ -127,30 +128,35 @@ def _emptied(directory: str) -> Iterator[list[str]]:
 
     That is removed after a failure, unless the index is there already.
     """
-    fresh = not os.path.isdir(directory)
-    if fresh:
-        with failing(directory):
-            os.mkdir(directory)
-    else:
-        _sweep(directory)
-        with failing(directory):
-            held = sorted(os.listdir(directory))
-        if held:
-            raise UsageError(
-                f"{directory} is not empty: it holds {held[0]}",
-                hint="name a directory that is empty or not there yet",
-            )
+    fresh = ranks.alone(lambda: _prepared(directory))
     shown: list[str] = []
     try:
         yield shown
     except BaseException:
         if not os.path.lexists(os.path.join(directory, _INDEX)):
             with contextlib.suppress(OSError):
-                for path in filter(os.path.lexists, shown):
+                for path in filter(os.path.lexists, shown if ranks.rank() == 0 else ()):
                     os.unlink(path)
-                if fresh:
+                if fresh and ranks.rank() == 0:
                     os.rmdir(directory)
         raise
+
+
+def _prepared(directory: str) -> bool:
+    """Make the directory, or clean an empty one; return whether it is new."""
+    if not os.path.isdir(directory):
+        with failing(directory):
+            os.mkdir(directory)
+        return True
+    _sweep(directory)
+    with failing(directory):
+        held = sorted(os.listdir(directory))
+    if held:
+        raise UsageError(
+            f"{directory} is not empty: it holds {held[0]}",
+            hint="name a directory that is empty or not there yet",
+        )
+    return False
 
 
 def _sweep(directory: str) -> None:

@@ -1,0 +1,158 @@
+"""Which part of the work is this process's under torchrun, and how parts are put together.
+
+Every rank runs the same command on the same targets. Where work is shared, each does its part, and
+all learn the results of all, so that they go on alike; rank 0 alone prints, and alone makes and
+names files. Whatever the number of ranks, the results are those of one process. Results travel
+through gloo, by torch.distributed, which is imported under torchrun alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import sys
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from paramcli.errors import ParamcliError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+__all__ = ["agreed", "alone", "everywhere", "neighbours", "rank", "shared", "silenced", "size"]
+
+T = TypeVar("T")
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+_working: list[bool] = []
+"""Not empty while this process, or one that it forks, does its part: that is not shared again."""
+
+
+def size() -> int:
+    """How many ranks there are; 1 where torchrun has not started this process."""
+    known = "RANK" in os.environ and "MASTER_ADDR" in os.environ
+    return int(os.environ.get("WORLD_SIZE", "1")) if known and not _working else 1
+
+
+def rank() -> int:
+    """The number of this rank, from 0."""
+    return int(os.environ["RANK"]) if size() > 1 else 0
+
+
+def neighbours() -> int:
+    """How many ranks share this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if "MASTER_ADDR" in os.environ else 1
+
+
+def shared(do: Callable[[Sequence[Job]], list[Result]], jobs: Sequence[Job]) -> Iterator[Result]:
+    """Have each rank do every n-th job, and yield the results of all jobs in their order.
+
+    Raises on every rank what any of them raises.
+    """
+    ranks, own = size(), jobs[rank() :: size()]
+    with _failures_are_told():
+        _working.append(True)
+        try:
+            mine = do(own)
+        finally:
+            _working.pop()
+    parts = _exchange(mine)
+    for number in range(len(jobs)):
+        yield parts[number % ranks][number // ranks]
+
+
+def everywhere(found: Sequence[bool]) -> list[bool]:
+    """Return what holds on every rank, of lists that all of them have."""
+    return list(found) if size() == 1 else list(map(all, zip(*_exchange(found), strict=True)))
+
+
+def alone(act: Callable[[], T]) -> T:
+    """Do something on rank 0 alone, and return what it gives on every rank."""
+    if size() == 1:
+        return act()
+    found = None
+    with _failures_are_told():
+        if rank() == 0:
+            found = act()
+    result: T = _exchange(found)[0]
+    return result
+
+
+def agreed(act: Callable[[], int]) -> int:
+    """Run a command on every rank. They end together, with one error if any of them fails."""
+    if size() == 1:
+        return act()
+    code = 0
+    gone: BrokenPipeError | None = None
+    with _failures_are_told():
+        try:
+            code = act()
+        except BrokenPipeError as error:  # a reader that has gone away, of rank 0
+            gone = error
+    _exchange(code)
+    if gone is not None:
+        raise gone
+    return code
+
+
+@contextlib.contextmanager
+def silenced() -> Iterator[None]:
+    """Keep what this process says to itself, unless it is rank 0."""
+    if rank() == 0:
+        yield
+        return
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:
+        before = sys.stdout, sys.stderr
+        sys.stdout = sys.stderr = nowhere
+        try:
+            yield
+        finally:
+            sys.stdout, sys.stderr = before
+
+
+class _Failure(NamedTuple):
+    error: Exception
+
+
+_told: list[Exception] = []
+"""The error that all ranks know of."""
+
+
+@contextlib.contextmanager
+def _failures_are_told() -> Iterator[None]:
+    """Tell the other ranks of an error here, wherever they wait; all raise the same one."""
+    try:
+        yield
+    except Exception as error:
+        if error not in _told:
+            _exchange(_Failure(_portable(error)))
+        raise
+
+
+def _portable(error: Exception) -> Exception:
+    try:
+        pickle.loads(pickle.dumps(error))  # noqa: S301 - made here
+    except Exception:  # noqa: BLE001 - whatever its own methods raise
+        return ParamcliError(f"{type(error).__name__}: {error}")
+    return error
+
+
+def _exchange(own: Any) -> list[Any]:  # noqa: ANN401 - whatever is shared
+    """Give the others what is this rank's, and get what is theirs. Raises their errors."""
+    import torch.distributed as dist
+
+    if not dist.is_initialized():
+        # torchrun ends those that wait for one that was killed; no work is too long.
+        dist.init_process_group("gloo", timeout=timedelta(days=30))
+    found: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(found, own)
+    failed = [(number, one.error) for number, one in enumerate(found) if type(one) is _Failure]
+    if failed:
+        number, error = failed[0]
+        if len(failed) < len(found) and isinstance(error, ParamcliError):
+            error.args = (f"rank {number}: {error}", *error.args[1:])
+        _told.append(error)
+        raise error
+    return found
