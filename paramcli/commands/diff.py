@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from paramcli.commands.filed import Filed
 from paramcli.commands.options import (
     All,
     Arg,
@@ -18,6 +19,7 @@ from paramcli.commands.options import (
     Format,
     FormatOption,
     Include,
+    Report,
     Width,
     nothing_matches,
 )
@@ -107,9 +109,11 @@ def diff(  # noqa: PLR0913 - one parameter for each documented option
     details: Annotated[bool, typer.Option("--details", help="Leave nothing out.")] = False,
     format_: FormatOption = None,
     width: Width = None,
+    report_to: Report = None,
     debug: Debug = False,
 ) -> int:  # fmt: skip
     """Compare names, shapes, types, ties and values. Exits 1 where they differ."""
+    filed = Filed("diff", report_to)
 
     def act() -> int:
         form = chosen(format_)
@@ -148,13 +152,14 @@ def diff(  # noqa: PLR0913 - one parameter for each documented option
         report = followed(lambda progress: compare(first, second, options, progress=progress))
         if not shapes:
             _tell_what_is_empty(sides)
+        filed.keep(report)
         with contextlib.suppress(BrokenPipeError):  # the verdict stands, read or not
             write(_drawn(report, form, width, details=details))
         if form is Format.TSV:
             _conclude(report)
         return 0 if report.same else 1
 
-    return guarded(act, debug=debug)
+    return guarded(act, filed, debug=debug)
 
 
 def _tolerance(atol: float | None, rtol: float | None) -> Tolerance | None:

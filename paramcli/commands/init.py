@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from paramcli.commands.asked import Asked, Opened, composed, open_target, planned
+from paramcli.commands.filed import Filed
 from paramcli.commands.options import (
     WHAT_A_TARGET_IS,
     Arg,
@@ -19,6 +20,7 @@ from paramcli.commands.options import (
     FormatOption,
     Key,
     OutputFormat,
+    Report,
     To,
     Width,
 )
@@ -118,9 +120,11 @@ def init(  # noqa: PLR0913 - one parameter for each documented option
     args_file: ArgsFile = None,
     format_: FormatOption = None,
     width: Width = None,
+    report_to: Report = None,
     debug: Debug = False,
 ) -> int:  # fmt: skip
     """Initialize a model: any scheme, the same bytes every time and everywhere."""
+    filed = Filed("init", report_to)
 
     def act() -> int:
         form = chosen(format_)
@@ -147,11 +151,12 @@ def init(  # noqa: PLR0913 - one parameter for each documented option
             write([write_recipe(found.recipe, found.rules)])
             return 0
         report = _carried_out(found, opened, where)
+        filed.keep(report)
         write(_drawn(report, _Look(form, width)))
         _conclude(report, form)
         return 0
 
-    return guarded(act, debug=debug)
+    return guarded(act, filed, debug=debug)
 
 
 class _Where(NamedTuple):

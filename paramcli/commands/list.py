@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from paramcli.commands.filed import Filed
 from paramcli.commands.options import (
     All,
     Arg,
@@ -18,6 +19,7 @@ from paramcli.commands.options import (
     FormatOption,
     Include,
     Key,
+    Report,
     Targets,
     Width,
     nothing_matches,
@@ -71,9 +73,11 @@ def list_(  # noqa: PLR0913 - one parameter for each documented option
     args_file: ArgsFile = None,
     format_: FormatOption = None,
     width: Width = None,
+    report_to: Report = None,
     debug: Debug = False,
 ) -> int:
     """List every tensor: name, shape, dtype, size, and which names share bytes."""
+    filed = Filed("list", report_to)
 
     def act() -> int:
         from paramcli.project import requests
@@ -105,6 +109,7 @@ def list_(  # noqa: PLR0913 - one parameter for each documented option
             heading = checkpoint.origin if len(wanted) > 1 else None
             about = f"{heading}: " if heading else ""
             introduce(checkpoint, about)
+            filed.keep(report)
             write(_drawn(report, _Look(chosen(format_), width, tree, depth, heading)))
             for problem in checkpoint.problems:
                 say(f"warning: {about}{problem}")
@@ -113,7 +118,7 @@ def list_(  # noqa: PLR0913 - one parameter for each documented option
                 verdict = max(verdict, _concluded(report.check, about))
         return verdict
 
-    return guarded(act, debug=debug)
+    return guarded(act, filed, debug=debug)
 
 
 def _only_files(target: str) -> None:

@@ -25,6 +25,7 @@ __all__ = [
     "Include",
     "Key",
     "OutputFormat",
+    "Report",
     "Targets",
     "To",
     "Width",
@@ -64,6 +65,13 @@ class OutputFormat(StrEnum):
 To = Annotated[
     OutputFormat | None,
     typer.Option("--to", help="OUT is a directory of that format.", show_default=False),
+]
+
+Report = Annotated[
+    str | None,
+    typer.Option(
+        "--report", metavar="FILE.json", help="Write the report there too.", show_default=False
+    ),
 ]
 
 Targets = Annotated[

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from paramcli.commands.filed import Filed
 from paramcli.commands.options import (
     WHAT_A_TARGET_IS,
     All,
@@ -18,6 +19,7 @@ from paramcli.commands.options import (
     Format,
     FormatOption,
     Key,
+    Report,
     Width,
 )
 from paramcli.commands.streams import (
@@ -79,9 +81,11 @@ def show(  # noqa: PLR0913 - one parameter for each documented option
     args_file: ArgsFile = None,
     format_: FormatOption = None,
     width: Width = None,
+    report_to: Report = None,
     debug: Debug = False,
 ) -> int:  # fmt: skip
     """Show a file's facts, or tensors with statistics and values."""
+    filed = Filed("show", report_to)
 
     def act() -> int:
         from paramcli.project import requests
@@ -97,7 +101,9 @@ def show(  # noqa: PLR0913 - one parameter for each documented option
         for problem in checkpoint.problems:
             say(f"warning: {problem}")
         if check is not None:
-            return _checked(checkpoint, patterns or [], device, format_, width)
+            found, read = _checked(checkpoint, patterns or [], device)
+            filed.keep(found)
+            return _concluded(found, read, chosen(format_), width)
         if not patterns:
             if values or part is not None:
                 raise UsageError(
@@ -116,27 +122,26 @@ def show(  # noqa: PLR0913 - one parameter for each documented option
                     part=part, device=device.value, progress=progress,
                 ),
             )  # fmt: skip
+        filed.keep(report)
         write(_drawn(report, chosen(format_), width))
         return 0
 
-    return guarded(act, debug=debug)
+    return guarded(act, filed, debug=debug)
 
 
-def _checked(
-    checkpoint: Checkpoint,
-    patterns: list[str],
-    device: Device,
-    form: Format | None,
-    width: int | None,
-) -> int:
+def _checked(checkpoint: Checkpoint, patterns: list[str], device: Device) -> tuple[ShowReport, int]:
     from paramcli.verbs.show import check_finite
 
-    report, read = followed(
+    return followed(
         lambda progress: check_finite(checkpoint, patterns, device=device.value, progress=progress),
     )
+
+
+def _concluded(report: ShowReport, read: int, form: Format, width: int | None) -> int:
+    """Show what is not finite, of so many tensors; return the exit code."""
     bad = report.tensors
-    if bad or chosen(form) is Format.JSON:
-        write(_drawn(report, chosen(form), width))
+    if bad or form is Format.JSON:
+        write(_drawn(report, form, width))
     for shown in bad:
         say(f"not finite: {shown.info.name}, first at {list(shown.first_bad or ())}")
     say(f"check finite: {len(bad):,} of {read:,} tensors hold a NaN or an infinity")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from paramcli.checkpoint import Checkpoint
+    from paramcli.commands.filed import Filed
 
 __all__ = [
     "Progress", "chosen", "color", "fail", "followed", "guarded", "introduce", "say",
@@ -69,12 +70,20 @@ def color() -> bool:
     return sys.stdout.isatty() and not plain
 
 
-def guarded(act: Callable[[], int], *, debug: bool) -> int:
-    """Run a command; turn its errors into one line, a hint and an exit code."""
+def guarded(act: Callable[[], int], filed: Filed, *, debug: bool) -> int:
+    """Run a command and file its report; turn errors into one line, a hint and an exit code."""
+
+    def whole() -> int:
+        filed.check()
+        code = act()
+        filed.write(code)
+        return code
+
     try:
-        return ranks.agreed(act)
+        return ranks.agreed(whole)
     except ParamcliError as error:
         _trace(debug=debug)
+        filed.fail(error)
         return fail(str(error), error.hint, error.exit_code)
     except BrokenPipeError:  # a reader that has gone away has seen what it wanted
         return 0
@@ -86,6 +95,7 @@ def guarded(act: Callable[[], int], *, debug: bool) -> int:
         return fail("there is not enough memory for this")
     except Exception as error:  # noqa: BLE001 - exit code 1 would say "differs", or "check failed"
         _trace(debug=debug)
+        filed.fail(error)
         what = f"{type(error).__name__}: {error}".removesuffix(": ")
         return fail(f"paramcli itself failed: {what}", None if debug else "--debug shows where")
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from paramcli.commands.filed import Filed
 from paramcli.commands.options import (
     WHAT_A_TARGET_IS,
     All,
@@ -16,6 +17,7 @@ from paramcli.commands.options import (
     FormatOption,
     Key,
     OutputFormat,
+    Report,
     To,
     Width,
 )
@@ -109,9 +111,11 @@ def tie(  # noqa: PLR0913 - one parameter for each documented option
     details: Annotated[bool, typer.Option("--details", help="Leave nothing out.")] = False,
     format_: FormatOption = None,
     width: Width = None,
+    report_to: Report = None,
     debug: Debug = False,
 ) -> int:  # fmt: skip
     """Show which names share bytes and how that is known; tie, untie, and prove."""
+    filed = Filed("tie", report_to)
 
     def act() -> int:
         from paramcli.project import requests
@@ -148,13 +152,14 @@ def tie(  # noqa: PLR0913 - one parameter for each documented option
 
             given = [parse_input(text) for text in input_ or []]
             report = report._replace(probe=run(request, checkpoint, report.groups, given))
+        filed.keep(report)
         if report.config is not None and not report.config.agrees:
             says = f"tie_word_embeddings is {str(report.config.tied).lower()}"
             say(f"warning: {report.config.path}: {says}, but {report.config.text}")
         write(_drawn(report, form, width, details=details))
         return 0 if all(one.holds for one in report.probe or ()) else 1
 
-    return guarded(act, debug=debug)
+    return guarded(act, filed, debug=debug)
 
 
 class _Output(NamedTuple):

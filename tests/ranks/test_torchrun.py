@@ -1,0 +1,121 @@
+"""Under torchrun work is shared over ranks; bytes and reports are those of one process."""
+
+from __future__ import annotations
+
+import filecmp
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = str(ROOT / "tests" / "ranks" / "several.py")
+GPT = [
+    "sample_models.tiny_gpt:TinyGPT",
+    *(part for pair in ("vocab=3000", "d_model=256", "layers=4") for part in ("--arg", pair)),
+]
+
+
+def python(*argv: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run with NumPy on one thread, as the installed command does."""
+    threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, *argv],
+        cwd=ROOT, timeout=200, check=False, capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **threads, **env},
+    )  # fmt: skip
+
+
+def torchrun(count: int, *argv: str, **env: str) -> subprocess.CompletedProcess[str]:
+    return python(
+        "-m", "torch.distributed.run", "--nproc-per-node", str(count),
+        "--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0", *argv, **env,
+    )  # fmt: skip
+
+
+def commands(folder: Path) -> list[list[str]]:
+    """Write in every format, compare, measure, and meet an error."""
+    made = [str(folder / name) for name in ("a.safetensors", "a.pt", "shards", "dcp")]
+    other = str(folder / "b.safetensors")
+    init = ["init", *GPT, "--scheme", "gpt2", "-o"]
+    return [
+        [*init, made[0]],
+        [*init, made[1]],
+        [*init, made[2], "--shard-size", "4MB"],
+        [*init, made[3], "--to", "dcp"],
+        [*init, other, "--seed", "1", "--dtype", "bfloat16"],
+        ["init", "--verify", made[2]],
+        *(["diff", made[0], one] for one in made[1:]),
+        ["diff", made[0], other, "--format", "json", "--report", str(folder / "diff.json")],
+        ["show", made[0], "blocks.*", "--format", "json"],
+        ["show", made[1], "--check", "finite"],
+        ["tie", other, "--find-equal"],
+        ["diff", made[0], str(folder / "nowhere.pt"), "--report", str(folder / "error.json")],
+        ["list", made[2]],
+    ]
+
+
+def plain(found: list[list[Any]], folder: Path) -> list[list[Any]]:
+    """What commands gave, whatever the folder is called."""
+    told: list[list[Any]] = json.loads(json.dumps(found).replace(str(folder), "FOLDER"))
+    return told
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("alone")
+    done = python(SCRIPT, json.dumps(commands(folder)), str(folder / "told"))
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_any_number_of_ranks_gives_the_same(count: int, alone: Path, tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    done = torchrun(count, SCRIPT, json.dumps(commands(tmp_path)), str(told))
+    assert done.returncode == 0, done.stderr
+    wanted = plain(json.loads((alone / "told").read_text()), alone)
+    assert plain(json.loads(told.read_text()), tmp_path) == wanted
+    assert [code for code, *_ in wanted] == [0] * 9 + [1] + [0] * 3 + [2, 0]
+    assert names(tmp_path) == names(alone)
+    for name in names(tmp_path):
+        if name.endswith((".safetensors", ".pt", ".distcp", ".metadata")):
+            assert filecmp.cmp(tmp_path / name, alone / name, shallow=False), name
+    for name, status in (("diff.json", 1), ("error.json", 2)):
+        assert json.loads((tmp_path / name).read_text())["status"] == status
+
+
+@pytest.mark.parametrize("limited", ["0", "1"])
+def test_one_rank_fails_and_all_end(limited: str, tmp_path: Path) -> None:
+    """It may write only a MiB; nothing is left of what was begun, and all know why."""
+    told, out = tmp_path / "told", tmp_path / "a.safetensors"
+    wanted = [["init", *GPT, "--scheme", "gpt2", "-o", str(out)], ["--version"]]
+    done = torchrun(2, SCRIPT, json.dumps(wanted), str(told), LIMITED_RANK=limited)
+    assert done.returncode == 0, done.stderr
+    (code, printed, talk), (last, *_) = json.loads(told.read_text())
+    assert (code, printed, last) == (2, "", 0)
+    assert f"{out}: cannot be written: file too large" in talk
+    assert f"error: rank {limited}: " in talk
+    assert names(tmp_path) == ["told"]
+
+
+def test_the_command_itself(tmp_path: Path) -> None:
+    """As a user types it; torchrun folds exit codes into 1, so the verdict is in the report."""
+    report = tmp_path / "report.json"
+    done = torchrun(2, "-m", "paramcli", "list", "nowhere.pt", "--report", str(report))
+    assert done.returncode == 1
+    lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert lines == ["error: nowhere.pt: no such file or directory"]
+    told: Mapping[str, object] = json.loads(report.read_text())
+    assert (told["status"], told["error"]) == (2, "nowhere.pt: no such file or directory")
