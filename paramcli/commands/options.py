@@ -70,7 +70,7 @@ To = Annotated[
 Report = Annotated[
     str | None,
     typer.Option(
-        "--report", metavar="FILE.json", help="Write the report there too.", show_default=False
+        "--report", metavar="FILE", help="Write a .json or .html report too.", show_default=False
     ),
 ]
 

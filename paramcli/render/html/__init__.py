@@ -1,0 +1,1 @@
+"""Reports as one HTML file: inline style and SVG, no script, nothing from elsewhere."""
