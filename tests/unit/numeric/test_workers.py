@@ -153,6 +153,7 @@ def work(number):
         while True:
             signal.pause()
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background of a shell
 results = spread(work, range(2), 2)
 try:
     next(results)
