@@ -26,7 +26,7 @@ $(STAMPS)/check: $(STAMPS)/test
 
 FUZZ_SECONDS ?= 60
 
-.PHONY: help demo test property fuzz check fmt bench samples docs clean
+.PHONY: help demo test property fuzz check fmt bench samples docs dist clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -58,8 +58,20 @@ bench: $(STAMPS)/test ## time it against what people do instead
 samples: $(STAMPS)/run ## build the sample checkpoints anew
 	$(BIN)/python -m sample_models.make
 
-docs: $(STAMPS)/test ## run every console block of the README and docs/, and write what it prints
+docs: $(STAMPS)/test ## write what every console block of README and docs/ prints, and the pictures
 	$(BIN)/python -m tests.documents
+	$(BIN)/python -m tests.pictures
+
+dist: $(STAMPS)/test ## build sdist and wheel, and try the wheel in a venv of its own
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check build
+	rm -rf dist && $(BIN)/python -m build --outdir dist .
+	rm -rf $(VENV)/wheel && $(PYTHON) -m venv $(VENV)/wheel
+	$(VENV)/wheel/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt dist/*.whl
+	cd dist && ../$(VENV)/wheel/bin/paramcli --version
+	cd dist && ../$(VENV)/wheel/bin/paramcli list ../sample_models/files/model.pt
+	cd dist && ../$(VENV)/wheel/bin/paramcli init ../sample_models/files/model.pt --scheme kaiming -o smoke.safetensors
+	cd dist && ../$(VENV)/wheel/bin/paramcli init --verify smoke.safetensors
+	rm -f dist/smoke.safetensors
 
 clean: ## remove what was installed and built
 	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

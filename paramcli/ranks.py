@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pickle
 import sys
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from paramcli.errors import ParamcliError
@@ -132,6 +130,8 @@ def _failures_are_told() -> Iterator[None]:
 
 
 def _portable(error: Exception) -> Exception:
+    import pickle  # which a start without torchrun does without
+
     try:
         pickle.loads(pickle.dumps(error))  # noqa: S301 - made here
     except Exception:  # noqa: BLE001 - whatever its own methods raise
@@ -141,6 +141,8 @@ def _portable(error: Exception) -> Exception:
 
 def _exchange(own: Any) -> list[Any]:  # noqa: ANN401 - whatever is shared
     """Give the others what is this rank's, and get what is theirs. Raises their errors."""
+    from datetime import timedelta
+
     import torch.distributed as dist
 
     if not dist.is_initialized():
