@@ -249,3 +249,17 @@ def test_the_whole_app_is_there_for_those_who_ask(capsys: pytest.CaptureFixture[
     assert all(f" {name} " in shown for name in ("list", "show", "init", "tie", "diff"))
     with pytest.raises(AttributeError):
         _ = cli.nothing
+
+
+def test_the_architecture_is_as_it_is_drawn() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    drawn = [line.split("`")[1] for line in text.splitlines() if line.startswith("| `paramcli.")]
+    assert drawn == [name for name in LAYERS if name != "paramcli.__main__"]
+    for name in drawn:
+        importlib.import_module(name)
+
+
+def test_every_document_is_in_the_index() -> None:
+    text = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    pages = {path.name for path in (ROOT / "docs").glob("*.md")} - {"README.md"}
+    assert {page for page in pages if f"]({page})" in text} == pages
