@@ -81,7 +81,8 @@ def diff(  # noqa: PLR0913 - one parameter for each documented option
         float | None, typer.Option(min=0, metavar="F", help="Relative to B.", show_default=False)
     ] = None,
     metrics: Annotated[
-        Metrics, typer.Option(help="Measure how far (all).", show_default=False)
+        Metrics,
+        typer.Option(metavar="WHICH", help="Measure how far: all, none.", show_default=False),
     ] = Metrics.ALL,
     include: Include = None,
     exclude: Exclude = None,
@@ -97,7 +98,7 @@ def diff(  # noqa: PLR0913 - one parameter for each documented option
     ignore_ties: Annotated[bool, typer.Option("--ignore-ties", help="Ties may differ.")] = False,
     subset: Annotated[bool, typer.Option("--subset", help="B may have more names.")] = False,
     device: Annotated[
-        Device, typer.Option(help="Where to measure (cpu).", show_default=False)
+        Device, typer.Option(metavar="DEVICE", help="cpu or cuda.", show_default=False)
     ] = Device.CPU,
     key: Annotated[
         list[str] | None,

@@ -80,7 +80,9 @@ def init(  # noqa: PLR0913 - one parameter for each documented option
             metavar="PKG.MOD:FN", help="net.apply(fn), a function of yours.", show_default=False
         ),
     ] = "",
-    seed: Annotated[int | None, typer.Option(help="Default: 0.", show_default=False)] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", help="Default: 0.", show_default=False)
+    ] = None,
     dtype: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Cast floating tensors.", show_default=False),
@@ -113,7 +115,8 @@ def init(  # noqa: PLR0913 - one parameter for each documented option
         bool, typer.Option("--in-place", help="OUT may be what is read.")
     ] = False,
     device: Annotated[
-        Device, typer.Option(help="Where to draw (cpu); the same bytes.", show_default=False)
+        Device,
+        typer.Option(metavar="DEVICE", help="cpu or cuda: the same bytes.", show_default=False),
     ] = Device.CPU,
     key: Key = None,
     arg: Arg = None,

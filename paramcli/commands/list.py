@@ -56,16 +56,22 @@ def list_(  # noqa: PLR0913 - one parameter for each documented option
     *,
     include: Include = None,
     exclude: Exclude = None,
-    sort: Annotated[Sort, typer.Option(help="Order of the rows.")] = Sort.FILE,
+    sort: Annotated[
+        Sort,
+        typer.Option(metavar="ORDER", help="file, name, count or bytes.", show_default=False),
+    ] = Sort.FILE,
     tree: Annotated[
         bool, typer.Option("--tree", help="Modules with subtotals and size bars.")
     ] = False,
     depth: Annotated[
-        int | None, typer.Option(min=1, help="Levels of the tree.", show_default=False)
+        int | None,
+        typer.Option(min=1, metavar="N", help="Levels of the tree.", show_default=False),
     ] = None,
     check: Annotated[
         Check | None,
-        typer.Option(help="Exit with 1 where loading it could run code.", show_default=False),
+        typer.Option(
+            metavar="safe", help="Could loading it run code? Exits 1.", show_default=False
+        ),
     ] = None,
     key: Key = None,
     everything: All = False,

@@ -64,7 +64,7 @@ class OutputFormat(StrEnum):
 
 To = Annotated[
     OutputFormat | None,
-    typer.Option("--to", help="OUT is a directory of that format.", show_default=False),
+    typer.Option("--to", metavar="dcp", help="OUT is a directory of it.", show_default=False),
 ]
 
 Report = Annotated[
@@ -105,11 +105,16 @@ ArgsFile = Annotated[
 ]
 FormatOption = Annotated[
     Format | None,
-    typer.Option("--format", help="Default: table on a terminal, else tsv.", show_default=False),
+    typer.Option(
+        "--format",
+        metavar="FORM",
+        show_default=False,
+        help="table (on a terminal), tsv, json, markdown, github, lock.",
+    ),
 ]
 Width = Annotated[
     int | None,
-    typer.Option(min=40, help="Cut names to fit a table of this width.", show_default=False),
+    typer.Option(min=40, metavar="CELLS", help="Cut names to fit that width.", show_default=False),
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 

@@ -72,9 +72,12 @@ def show(  # noqa: PLR0913 - one parameter for each documented option
     ] = None,
     stats: Annotated[bool, typer.Option(help="Compute statistics.")] = True,
     check: Annotated[
-        Check | None, typer.Option(help="Exit with 1 where it fails.", show_default=False)
+        Check | None,
+        typer.Option(metavar="finite", help="Exits 1 where it fails.", show_default=False),
     ] = None,
-    device: Annotated[Device, typer.Option(help="Where numbers are computed.")] = Device.CPU,
+    device: Annotated[
+        Device, typer.Option(metavar="DEVICE", help="cpu or cuda.", show_default=False)
+    ] = Device.CPU,
     key: Key = None,
     everything: All = False,
     arg: Arg = None,
