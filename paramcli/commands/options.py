@@ -33,8 +33,8 @@ __all__ = [
 ]  # fmt: skip
 
 WHAT_A_TARGET_IS = (
-    "File, directory, index, or pkg.mod:Class / file.py:Class, which runs that code (nothing else "
-    "ever does). None: the target of \\[tool.paramcli] in pyproject.toml."
+    "File, directory, index, address, or pkg.mod:Class / file.py:Class, which runs that code "
+    "(nothing else ever does). None: the target of \\[tool.paramcli] in pyproject.toml."
 )
 
 
