@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from paramcli.commands.completion import complete_name, complete_tree
 from paramcli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -83,16 +84,27 @@ Include = Annotated[
     typer.Option(
         metavar="PATTERN",
         help="Only names that match (glob, /regex/, module path).",
+        autocompletion=complete_name,
         show_default=False,
     ),
 ]
 Exclude = Annotated[
     list[str] | None,
-    typer.Option(metavar="PATTERN", help="No names that match.", show_default=False),
+    typer.Option(
+        metavar="PATTERN",
+        help="No names that match.",
+        autocompletion=complete_name,
+        show_default=False,
+    ),
 ]
 Key = Annotated[
     str | None,
-    typer.Option(metavar="A.B", help="Pick one tree of a training checkpoint.", show_default=False),
+    typer.Option(
+        metavar="A.B",
+        help="Pick one tree of a training checkpoint.",
+        autocompletion=complete_tree,
+        show_default=False,
+    ),
 ]
 All = Annotated[bool, typer.Option("--all", help="Show all trees, with full paths.")]
 Arg = Annotated[

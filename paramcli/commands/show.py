@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from paramcli.commands.completion import complete_name
 from paramcli.commands.filed import Filed
 from paramcli.commands.options import (
     WHAT_A_TARGET_IS,
@@ -58,6 +59,7 @@ def show(  # noqa: PLR0913 - one parameter for each documented option
         typer.Argument(
             metavar="PATTERN…",
             help="Names, module paths, globs or /regex/. None: the file itself.",
+            autocompletion=complete_name,
             show_default=False,
         ),
     ] = None,

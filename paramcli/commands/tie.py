@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from paramcli.commands.completion import complete_name
 from paramcli.commands.filed import Filed
 from paramcli.commands.options import (
     WHAT_A_TARGET_IS,
@@ -53,7 +54,8 @@ def tie(  # noqa: PLR0913 - one parameter for each documented option
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="NAME…", help="Tie these: the first name's bytes stand.", show_default=False
+            metavar="NAME…", help="Tie these: the first name's bytes stand.",
+            autocompletion=complete_name, show_default=False,
         ),
     ] = None,
     *,
@@ -67,7 +69,8 @@ def tie(  # noqa: PLR0913 - one parameter for each documented option
     untie: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="PATTERN", help="Give these bytes of their own.", show_default=False
+            metavar="PATTERN", help="Give these bytes of their own.",
+            autocompletion=complete_name, show_default=False,
         ),
     ] = None,
     like: Annotated[
