@@ -30,6 +30,7 @@ _SOURCES = {
     "tar": "paramcli.sources.tar:open_tar",
     "safetensors": "paramcli.sources.safetensors:open_safetensors",
     "dcp": "paramcli.sources.dcp:open_dcp",
+    "dcp-shards": "paramcli.sources.dcp_shards:open_shards",
     "index": "paramcli.sources:_open_index",
     "lock": "paramcli.sources.lock:open_lock",
     "foreign": "paramcli.sources.foreign:refuse",
@@ -114,6 +115,13 @@ def _open_directory(path: str, request: Request) -> Checkpoint:
     if ".metadata" in names:
         with open_file(os.path.join(path, ".metadata")) as file:
             return _open_as("dcp", file, request)
+    if any(name.startswith("shard-") for name in names):
+        from paramcli.sources.dcp_shards import are_shards
+
+        if are_shards(names):
+            first = next(name for name in names if name.startswith("shard-"))
+            with open_file(os.path.join(path, first)) as file:
+                return _open_as("dcp-shards", file, request)
     with open_file(os.path.join(path, main_file(path, names))) as file:
         return _open_file(file, request)
 

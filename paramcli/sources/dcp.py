@@ -16,7 +16,7 @@ from paramcli.checkpoint import Checkpoint, Storage, TensorInfo
 from paramcli.errors import SourceError
 from paramcli.files import is_remote, open_file
 from paramcli.files.folders import names_in, size_of
-from paramcli.sources.dcp_values import Chunk, ChunkTable
+from paramcli.sources.dcp_values import Chunk, ChunkTable, apart
 from paramcli.sources.pickles.machine import Machine
 from paramcli.sources.pickles.nodes import Dict, Record
 from paramcli.sources.pickles.rebuild import dtype_of, number, numbers, row_major
@@ -35,7 +35,6 @@ BESIDE, BESIDE_VERSION = "paramcli.json", 1
 _MAX_BESIDE = 100_000_000
 
 _MODULE = "torch.distributed.checkpoint.metadata"
-_MAX_COMPARED = 1_000_000
 _UNDERSTOOD = (
     r"torch\.distributed\.checkpoint\.(metadata|filesystem|planner)\._?[A-Z]\w*|pathlib\.\w*Path"
 )
@@ -177,34 +176,11 @@ def _tensor(name: str, stored: Record, table: ChunkTable) -> TensorInfo:
         count += volume
         table.boxes.setdefault(name, {})[offsets] = sizes
     made = TensorInfo(name, dtype, size, row_major(size), 0, Storage("", 0, 0))
-    if count != made.numel or not _apart(table.boxes.get(name, {}), len(chunks)):
+    if count != made.numel or not apart(table.boxes.get(name, {}), len(chunks)):
         raise ValueError(f"the chunks of {name!r} do not cover it once")
     made = made._replace(storage=Storage(table.directory, name, made.nbytes))
     table.tensors[name] = made
     return made
-
-
-def _apart(boxes: dict[tuple[int, ...], tuple[int, ...]], count: int) -> bool:
-    """Whether `count` chunks are as many boxes, none of which meets another."""
-    compared = 0
-    behind: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
-    for start, sizes in sorted(boxes.items()):
-        # Only boxes that reach as far as this one begins in the first dimension can meet it.
-        behind = [box for box in behind if not start or box[0][0] + box[1][0] > start[0]]
-        compared += len(behind)
-        if compared > _MAX_COMPARED or any(_meet(box, (start, sizes)) for box in behind):
-            return False
-        behind.append((start, sizes))
-    return len(boxes) == count
-
-
-def _meet(
-    a: tuple[tuple[int, ...], tuple[int, ...]], b: tuple[tuple[int, ...], tuple[int, ...]]
-) -> bool:
-    return all(
-        first < other + size and other < first + extent
-        for first, extent, other, size in zip(*a, *b, strict=True)
-    )
 
 
 def _find_chunks(storage_data: object, directory: str, table: ChunkTable) -> None:

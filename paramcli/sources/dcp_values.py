@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from paramcli.checkpoint import Storage
     from paramcli.files import File
 
-__all__ = ["Chunk", "ChunkTable"]
+__all__ = ["Chunk", "ChunkTable", "apart"]
+
+_MAX_COMPARED = 1_000_000
 
 
 class Chunk(NamedTuple):
@@ -126,3 +128,26 @@ def _runs(chunk: Chunk, shape: Sequence[int]) -> Iterator[tuple[int, int, int]]:
     for number, index in enumerate(product(*map(range, chunk.sizes[:inner]))):
         offset = sum(at * step for at, step in zip(index, steps, strict=False))
         yield number * length, base + offset, length
+
+
+def apart(boxes: dict[tuple[int, ...], tuple[int, ...]], count: int) -> bool:
+    """Whether `count` chunks are as many boxes, none of which meets another."""
+    compared = 0
+    behind: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
+    for start, sizes in sorted(boxes.items()):
+        # Only boxes that reach as far as this one begins in the first dimension can meet it.
+        behind = [box for box in behind if not start or box[0][0] + box[1][0] > start[0]]
+        compared += len(behind)
+        if compared > _MAX_COMPARED or any(_meet(box, (start, sizes)) for box in behind):
+            return False
+        behind.append((start, sizes))
+    return len(boxes) == count
+
+
+def _meet(
+    a: tuple[tuple[int, ...], tuple[int, ...]], b: tuple[tuple[int, ...], tuple[int, ...]]
+) -> bool:
+    return all(
+        first < other + size and other < first + extent
+        for first, extent, other, size in zip(*a, *b, strict=True)
+    )
