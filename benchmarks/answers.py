@@ -96,7 +96,28 @@ def _check_changes(ours: str, theirs: str) -> None:
             sys.exit(f"{name}: ours says {one}, theirs {max_abs}, {l2}, {cosine}")
 
 
-_CHECKS = {"names": _check_names, "numbers": _check_numbers, "changes": _check_changes}
+def _check_peer(ours: str, theirs: str) -> None:
+    """Hold changes against the rows of `sft diff --delta`: largest, mean, relative L2, cosine."""
+    with open(ours, encoding="utf-8") as stream:
+        mine = {one["name"]: one for one in json.load(stream)["values"]}
+    with open(theirs, encoding="utf-8") as lines:
+        rows = [line.split() for line in lines if line.startswith("differ ")]
+    if not mine or mine.keys() != {name for _, name, *_ in rows}:
+        sys.exit(f"ours finds {len(mine):,} changed tensors, theirs {len(rows):,}, or others")
+    for _, name, *numbers in rows:
+        max_abs, _, relative, _ = map(float, numbers)
+        one = mine[name]
+        for a, b in ((one["max_abs"], max_abs), (one["rel_l2"], relative)):
+            if not abs(a - b) <= _ROUGH * b:
+                sys.exit(f"{name}: ours says {a}, theirs {b}")
+
+
+_CHECKS = {
+    "names": _check_names,
+    "numbers": _check_numbers,
+    "changes": _check_changes,
+    "peer": _check_peer,
+}
 
 if __name__ == "__main__":
     _CHECKS[sys.argv[1]](sys.argv[2], sys.argv[3])

@@ -67,7 +67,7 @@ DRAWING = Measure(
 class Case:
     """Ours beside theirs; `limit` in the measure's unit, `peak` (of ours) in MiB.
 
-    `same` says what both must agree in, "names", "numbers" or "changes", if anything; `slow` where
+    `same` says what both must agree in (a check of `answers`), if anything; `slow` where
     a quick run skips the case, `long` where it is run less often.
     """
 

@@ -165,6 +165,21 @@ def scripts(folder: str) -> Iterator[Case]:
         )  # fmt: skip
 
 
+def peers(folder: str) -> Iterator[Case]:
+    """Time sft-cli, where its command is installed: `pip install sft-cli`, in a venv of its own."""
+    sft = shutil.which("sft")
+    if sft is None:
+        print("diff.peers: there is no sft here; pip install sft-cli", file=sys.stderr)
+        return
+    a = find_values(folder, "safetensors", "float32")
+    b = find_changed(folder, "safetensors", "float32", "few")
+    yield Case(
+        name="diff.peers", of="4 GiB float32, 5 % changed", beside="sft diff --delta",
+        ours=_diff(a, b), theirs=Command((sft, "diff", a, b, "--delta")), measure=FASTER,
+        limit=50, same="peer", long=True,
+    )  # fmt: skip
+
+
 def shapes(folder: str) -> Iterator[Case]:
     """Time the shapes of two files of 1,000 tensors beside `list` of one."""
     path = find(folder, "safetensors", 1_000)
@@ -180,5 +195,6 @@ BENCHMARKS: dict[str, Callable[[str], Iterator[Case]]] = {
     "diff.equality": equality,
     "diff.formats": formats,
     "diff.scripts": scripts,
+    "diff.peers": peers,
     "diff.shapes": shapes,
 }

@@ -293,6 +293,15 @@ def test_verify_against_another_recipe(run: Run, net: Path) -> None:
     assert "holds" in trouble(run, "--verify", str(net), "--scheme", "kaiming")[0]
 
 
+def test_a_recipe_made_to_hang_is_given_up(run: Run, tmp_path: Path) -> None:
+    """Its pattern would take longer than the world has lasted."""
+    rules = '{ match = "@weight", scheme = "zeros" }, { match = "/(a|aa)+$/", scheme = "ones" }'
+    recipe = f'name = "x"\nstream = "paramcli-1"\nseed = 0\nrules = [{rules}]\n'
+    path = tmp_path / "x.safetensors"
+    save_file({"a" * 200 + "b.weight": torch.zeros(3, 3)}, path, {"paramcli.recipe": recipe})
+    assert "takes too long to apply" in trouble(run, "--verify", str(path))[0]
+
+
 def test_code_that_a_file_names_is_not_run(run: Run, tmp_path: Path) -> None:
     out, mark = tmp_path / "net.safetensors", tmp_path / "ran"
     ran = f"import pathlib\npathlib.Path({str(mark)!r}).touch()\ndef fill(m): pass\n"

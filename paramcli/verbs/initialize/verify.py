@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import signal
 import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
@@ -16,7 +18,7 @@ from paramcli.verbs.initialize.plan import make_plan
 from paramcli.verbs.initialize.values import Stored
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from paramcli.checkpoint import Checkpoint, Kind, TensorInfo
     from paramcli.save.drawing import Drawn
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["VerifyReport", "recorded", "verify"]
 
 _RECIPE, _MODULES = "paramcli.recipe", "paramcli.modules"
+_PATIENCE, _EACH = 1.5, 0.001
+"""Seconds that a recorded recipe may take, and more for each tensor."""
 
 
 class VerifyReport(NamedTuple):
@@ -72,9 +76,37 @@ def recorded(file: Checkpoint, target: Checkpoint | None = None) -> Plan:
     recipe = read_recipe(text, f"{file.origin}: {_RECIPE}")
     kept = _kept(file)
     base = replace(file, entries=tuple(info for info in file if info.name in kept))
-    return make_plan(
-        target or _known(file), recipe._replace(needed=frozenset()), base=base, narrow=_narrow(file)
-    )
+    with _in_time(file):
+        return make_plan(
+            target or _known(file), recipe._replace(needed=frozenset()), base=base,
+            narrow=_narrow(file),
+        )  # fmt: skip
+
+
+@contextlib.contextmanager
+def _in_time(file: Checkpoint) -> Iterator[None]:
+    """Give up on a recipe that takes too long: a regular expression can be made to.
+
+    Only the main thread can be stopped so, and not everywhere.
+    """
+    here = threading.current_thread() is threading.main_thread()
+    if not here or not hasattr(signal, "setitimer"):
+        yield
+        return
+
+    def late(*_: object) -> None:
+        raise SourceError(
+            "the recipe in its metadata takes too long to apply", path=file.origin,
+            hint="one of its patterns may be made to hang; name the TARGET and a --scheme",
+        )  # fmt: skip
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, _PATIENCE + _EACH * len(file))
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def _known(file: Checkpoint) -> Checkpoint:
