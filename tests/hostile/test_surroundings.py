@@ -290,3 +290,30 @@ def test_little_address_space(tmp_path: Path) -> None:
     assert len(codes) == len(targets)
     assert "not enough memory" not in done.stderr
     assert "itself failed" not in done.stderr
+
+
+PEAK = """
+import resource, sys
+from paramcli.cli import main
+code = main(["list", sys.argv[1]])
+sys.stderr.write(f"{code} {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10}")
+"""
+
+
+def test_a_header_of_a_million_tensors(tmp_path: Path) -> None:
+    """It is listed whole, in memory of some times the header."""
+    count, path = 1_000_000, tmp_path / "million.safetensors"
+    entries = ",".join(
+        f'"t{n}":{{"dtype":"U8","shape":[1],"data_offsets":[{n},{n + 1}]}}' for n in range(count)
+    )
+    header = f"{{{entries}}}".encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(count))
+    done = subprocess.run(
+        [sys.executable, "-c", PEAK, str(path)],
+        capture_output=True, check=False, timeout=200, cwd=ROOT,
+    )  # fmt: skip
+    code, peak = map(int, done.stderr.split())
+    assert code == 0
+    assert done.stdout.count(b"\n") == count + 1
+    assert done.stdout.endswith(b"t999999\t[1]\tuint8\t1\t1\ttensor\t\n")
+    assert peak < 12 * (len(header) >> 20)
