@@ -126,8 +126,11 @@ def tie(  # noqa: PLR0913 - one parameter for each documented option
         form = chosen(format_)
         if form in (Format.GITHUB, Format.LOCK):
             raise UsageError(f"tie has no --format {form.value}", hint="table, tsv, json, markdown")
+        for option, given in (("--to", to), ("--shard-size", shard_size)):
+            if given and output is None:
+                raise UsageError(f"{option} wants -o OUT")
         change = _Change(names or [], winner, untie or [], like, force)
-        writing = output is not None or in_place or shard_size is not None
+        writing = output is not None or in_place or shard_size is not None or to is not None
         _check(
             change, find_equal=find_equal, probe=probe, inputs=bool(input_), writing=writing
         )  # fmt: skip

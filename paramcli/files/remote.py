@@ -270,7 +270,8 @@ class _Address:
             )  # fmt: skip
         if status is not None:
             return SourceError(f"its server answers {status}", path=self.shown, hint="try again")
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        cause = _chain(error)[-1]
+        reason = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
         return SourceError(
             f"cannot be reached: {reason.replace(self._url, self.shown)}", path=self.shown,
             hint="check the address and the connection",

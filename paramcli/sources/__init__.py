@@ -98,6 +98,11 @@ def _open_remote(request: Request) -> Checkpoint:
     """Open an address. What is shown of it from here on has no secrets in it."""
     from paramcli.files.remote import is_folder, shown
 
+    if request.target.startswith("http") and request.target.partition("?")[0].endswith("/"):
+        raise SourceError(
+            "a directory of a web server, which cannot be listed", path=shown(request.target),
+            hint="name the file in it, or its index: model.safetensors.index.json",
+        )  # fmt: skip
     folder = is_folder(request.target)
     path = shown(request.target)
     request = replace(request, target=path)

@@ -158,6 +158,13 @@ def test_what_does_not_pass_is_said(server: Server, tmp_path: Path) -> None:
     assert len(server.requests) <= 20
 
 
+def test_a_directory_of_a_web_server(server: Server) -> None:
+    with pytest.raises(SourceError, match="cannot be listed") as caught:
+        paramcli.open(f"{server.address}/models/")
+    assert "index" in str(caught.value.hint)
+    assert not server.requests
+
+
 def test_no_such_file(server: Server) -> None:
     with pytest.raises(SourceError, match=r"nowhere\.pt: no such file \(404\)"):
         paramcli.open(f"{server.address}/nowhere.pt")
@@ -184,7 +191,7 @@ def test_nobody_is_there(server: Server) -> None:
     address = server.address
     server.shutdown()
     server.server_close()
-    with pytest.raises(SourceError, match="cannot be reached"):
+    with pytest.raises(SourceError, match=r"cannot be reached: .*Connect call failed"):
         paramcli.open(f"{address}/a.pt")
 
 
