@@ -23,6 +23,7 @@ from paramcli.commands.options import (
     Report,
     To,
     Width,
+    check_output,
 )
 from paramcli.commands.sizes import parse_size
 from paramcli.commands.streams import (
@@ -139,9 +140,7 @@ def init(  # noqa: PLR0913 - one parameter for each documented option
         if verify is not None:
             request = _request(target, key, arg, args_file) if target else None
             return _verified(verify, request, asked, _Look(form, width))
-        for option, given in (("--in-place", in_place), ("--to", to), ("--shard-size", shard_size)):
-            if given and not output:
-                raise UsageError(f"{option} wants -o OUT")
+        check_output(output, {"--in-place": in_place, "--to": to, "--shard-size": shard_size})
         where = _Where(
             output, None if shard_size is None else parse_size(shard_size), to, in_place, dry_run,
             device.value,

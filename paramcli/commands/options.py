@@ -11,7 +11,7 @@ from paramcli.commands.completion import complete_name, complete_tree
 from paramcli.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 __all__ = [
     "WHAT_A_TARGET_IS",
@@ -30,6 +30,7 @@ __all__ = [
     "Targets",
     "To",
     "Width",
+    "check_output",
     "nothing_matches",
 ]  # fmt: skip
 
@@ -129,6 +130,13 @@ Width = Annotated[
     typer.Option(min=40, metavar="CELLS", help="Cut names to fit that width.", show_default=False),
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+
+def check_output(output: str | None, options: Mapping[str, object]) -> None:
+    """Raise UsageError for an option that says how to write, where nothing is written."""
+    for option, given in options.items():
+        if given and not output:
+            raise UsageError(f"{option} wants -o OUT")
 
 
 def nothing_matches(

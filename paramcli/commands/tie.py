@@ -21,6 +21,7 @@ from paramcli.commands.options import (
     Report,
     To,
     Width,
+    check_output,
 )
 from paramcli.commands.sizes import parse_size
 from paramcli.commands.streams import (
@@ -126,9 +127,7 @@ def tie(  # noqa: PLR0913 - one parameter for each documented option
         form = chosen(format_)
         if form in (Format.GITHUB, Format.LOCK):
             raise UsageError(f"tie has no --format {form.value}", hint="table, tsv, json, markdown")
-        for option, given in (("--to", to), ("--shard-size", shard_size)):
-            if given and output is None:
-                raise UsageError(f"{option} wants -o OUT")
+        check_output(output, {"--to": to, "--shard-size": shard_size})
         change = _Change(names or [], winner, untie or [], like, force)
         writing = output is not None or in_place or shard_size is not None or to is not None
         _check(

@@ -335,7 +335,7 @@ def test_code_that_a_file_names_is_not_run(run: Run, tmp_path: Path) -> None:
         (["--scheme", "torch", "--format", "lock"], "no --format lock", "table"),
         (["--scheme", "torch", "--in-place"], "wants -o OUT", ""),
         (["--scheme", "torch", "--to", "dcp"], "wants -o OUT", ""),
-        (["--scheme", "torch", "--shard-size", "5XB", "-o", "x"], "'5XB' is no number of bytes", "5GB"),
+        (["--scheme", "zeros", "--shard-size", "5XB", "-o", "x"], "'5XB' is no number", "5GB"),
         (["--scheme", "gpt2", "--apply", APPLY], "--apply starts from", "--scheme out"),
         (["--apply", "nothing"], "names no function", "pkg.mod:fn"),
         (["--apply", "sample_models.net3d:FLAG"], "no attribute", ""),
