@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from paramcli.commands.streams import introduce, say
+from paramcli.commands.streams import introduce, opened, say
 from paramcli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -89,11 +89,9 @@ def open_target(request: Request, recipe: Recipe) -> Opened:
     """Open the target, and apply a function to it if there is one."""
     from dataclasses import replace
 
-    from paramcli.sources import open_request
-
     request = replace(request, seed=recipe.seed or 0)
     if not recipe.apply:
-        checkpoint = open_request(request)
+        checkpoint = opened(request)
         introduce(checkpoint)
         for problem in checkpoint.problems:
             say(f"warning: {problem}")

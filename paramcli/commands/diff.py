@@ -29,6 +29,7 @@ from paramcli.commands.streams import (
     followed,
     guarded,
     introduce,
+    opened,
     say,
     terminal_width,
     write,
@@ -127,7 +128,6 @@ def diff(  # noqa: PLR0913 - one parameter for each documented option
             raise UsageError(
                 "--quick compares checksums, so it goes with neither --shapes nor a tolerance"
             )
-        from paramcli.sources import open_request
         from paramcli.verbs.diff import How, Options
         from paramcli.verbs.diff import diff as compare
         from paramcli.verbs.diff.names import parse_rename
@@ -143,7 +143,7 @@ def diff(  # noqa: PLR0913 - one parameter for each documented option
             ignore_dtype=ignore_dtype, ignore_ties=ignore_ties, subset=subset,
         )  # fmt: skip
         wanted = _requests([a, b], key or [], everything=everything, arg=arg, args_file=args_file)
-        sides = [open_request(request) for request in wanted]
+        sides = [opened(request) for request in wanted]
         for side, checkpoint in zip("AB", sides, strict=True):
             introduce(checkpoint, f"{side}: ")
             for problem in checkpoint.problems:

@@ -24,7 +24,16 @@ from paramcli.commands.options import (
     Width,
     nothing_matches,
 )
-from paramcli.commands.streams import chosen, color, guarded, introduce, say, terminal_width, write
+from paramcli.commands.streams import (
+    chosen,
+    color,
+    guarded,
+    introduce,
+    opened,
+    say,
+    terminal_width,
+    write,
+)
 from paramcli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -87,7 +96,6 @@ def list_(  # noqa: PLR0913 - one parameter for each documented option
 
     def act() -> int:
         from paramcli.project import requests
-        from paramcli.sources import open_request
         from paramcli.verbs.survey import survey
 
         wanted = requests(
@@ -99,7 +107,7 @@ def list_(  # noqa: PLR0913 - one parameter for each documented option
         for request in wanted:
             if check:
                 _only_files(request.target)
-            checkpoint = open_request(request)
+            checkpoint = opened(request)
             entries = checkpoint.entries
             if include or exclude:
                 from paramcli.select import select

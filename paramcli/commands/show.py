@@ -29,6 +29,7 @@ from paramcli.commands.streams import (
     followed,
     guarded,
     introduce,
+    opened,
     say,
     terminal_width,
     write,
@@ -94,14 +95,13 @@ def show(  # noqa: PLR0913 - one parameter for each documented option
 
     def act() -> int:
         from paramcli.project import requests
-        from paramcli.sources import open_request
 
         numbers = (bool(patterns) and (values or part is not None or stats)) or check is not None
         (request,) = requests(
             [target] if target else None,
             key=key, everything=everything, arg=arg or [], args_file=args_file, values=numbers,
         )  # fmt: skip
-        checkpoint = open_request(request)
+        checkpoint = opened(request)
         introduce(checkpoint)
         for problem in checkpoint.problems:
             say(f"warning: {problem}")

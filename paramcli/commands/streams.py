@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
     from paramcli.checkpoint import Checkpoint
     from paramcli.commands.filed import Filed
+    from paramcli.sources import Request
 
 __all__ = [
-    "Progress", "chosen", "color", "fail", "followed", "guarded", "introduce", "say",
+    "Progress", "chosen", "color", "fail", "followed", "guarded", "introduce", "opened", "say",
     "terminal_width", "write",
 ]  # fmt: skip
 
@@ -124,16 +125,17 @@ _PATIENCE = 1.0
 
 
 class Progress:
-    """A line on stderr for work over a second, on a terminal only."""
+    """A line on stderr for work over a second, on a terminal only; it counts bytes, or `what`."""
 
-    def __init__(self) -> None:
+    def __init__(self, what: str = "") -> None:
+        self._what = what
         self._done = 0
         self._shown = time.monotonic() + _PATIENCE - _OFTEN
         self._began = False
 
-    def __call__(self, nbytes: int, total: int) -> None:
-        """Count bytes as done, of so many in all, and show how many now and then."""
-        self._done += nbytes
+    def __call__(self, done: int, total: int) -> None:
+        """Count so many more as done, of all that there are, and show that now and then."""
+        self._done += done
         now = time.monotonic()
         if now - self._shown < _OFTEN or not sys.stderr.isatty():
             return
@@ -141,7 +143,11 @@ class Progress:
 
         self._shown, self._began = now, True
         share = self._done / max(total, 1)
-        sys.stderr.write(f"\r{binary(self._done)} of {binary(total)} ({share:.0%})\x1b[K")
+        count, whole = (
+            f"{number:,} {self._what}" if self._what else binary(number)
+            for number in (self._done, total)
+        )
+        sys.stderr.write(f"\r{count} of {whole} ({share:.0%})\x1b[K")
         sys.stderr.flush()
 
     def close(self) -> None:
@@ -151,9 +157,18 @@ class Progress:
             sys.stderr.flush()
 
 
-def followed(work: Callable[[Progress], T]) -> T:
+def opened(request: Request) -> Checkpoint:
+    """Open a target, shown how far it is where that takes many requests."""
+    from dataclasses import replace
+
+    from paramcli.sources import open_request
+
+    return followed(lambda progress: open_request(replace(request, watch=progress)), "shards")
+
+
+def followed(work: Callable[[Progress], T], what: str = "") -> T:
     """Do some work, its progress shown while it lasts."""
-    progress = Progress()
+    progress = Progress(what)
     try:
         return work(progress)
     finally:

@@ -30,6 +30,7 @@ from paramcli.commands.streams import (
     followed,
     guarded,
     introduce,
+    opened,
     say,
     terminal_width,
     write,
@@ -225,9 +226,8 @@ def _check(change: _Change, *, find_equal: bool, probe: bool, inputs: bool, writ
 
 
 def _opened(request: Request) -> Checkpoint:
-    from paramcli.sources import open_request
 
-    checkpoint = open_request(request)
+    checkpoint = opened(request)
     introduce(checkpoint)
     for problem in checkpoint.problems:
         say(f"warning: {problem}")

@@ -46,6 +46,7 @@ class Request:
     `key` picks one tree of a training checkpoint by its dotted path, `everything` takes all of
     them with full paths; `arguments` go to the constructor of a model class, which is built with
     its `values` only where they are wanted, drawing from torch's generator seeded with `seed`.
+    `watch` is told of shards of another machine as they are opened, and how many there are.
     """
 
     target: str
@@ -54,6 +55,7 @@ class Request:
     arguments: Mapping[str, object] = field(default_factory=dict)
     values: bool = False
     seed: int = 0
+    watch: Callable[[int, int], None] | None = None
 
 
 def open(  # noqa: A001 - paramcli.open is the name that users look for

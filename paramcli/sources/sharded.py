@@ -67,7 +67,7 @@ def open_index(file: File, request: Request, open_shard: Callable[[str], Checkpo
     directory = os.path.dirname(file.path) or os.curdir
     names = list(dict.fromkeys(weight_map.values()))
     paths = [os.path.join(directory, name) for name in names]
-    shards = dict(zip(names, _opened(paths, file, open_shard), strict=True))
+    shards = dict(zip(names, _opened(paths, file, open_shard, request.watch), strict=True))
     where: dict[str, list[str]] = {}
     found: dict[str, TensorInfo] = {}
     for shard, checkpoint in shards.items():
@@ -120,7 +120,10 @@ def _joined(pickles: list[Pickle]) -> Pickle | None:
 
 
 def _opened(
-    paths: Sequence[str], index: File, open_shard: Callable[[str], Checkpoint]
+    paths: Sequence[str],
+    index: File,
+    open_shard: Callable[[str], Checkpoint],
+    watch: Callable[[int, int], None] | None,
 ) -> list[Checkpoint]:
     """Open all shards; those of another machine several at a time."""
     if index.far:
@@ -128,8 +131,13 @@ def _opened(
 
         from paramcli.files.remote import CONNECTIONS
 
+        found = []
         with ThreadPoolExecutor(CONNECTIONS) as executor:
-            return list(executor.map(open_shard, paths))
+            for shard in executor.map(open_shard, paths):
+                found.append(shard)
+                if watch is not None:
+                    watch(1, len(paths))
+        return found
     for path in paths:
         if not os.path.lexists(path):
             raise SourceError(

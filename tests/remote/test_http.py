@@ -17,6 +17,7 @@ from paramcli.cli import main
 from paramcli.errors import SourceError, UsageError
 from paramcli.files import remote
 from paramcli.save import save
+from paramcli.sources import Request, open_request
 from tests.remote.servers import Server, serving
 
 if TYPE_CHECKING:
@@ -231,3 +232,12 @@ def test_what_is_missing_is_said(
     with pytest.raises(UsageError) as caught:
         paramcli.open(f"{scheme}://host/name/x.pt")
     assert f"paramcli[{extra}]" in str(caught.value.hint)
+
+
+def test_shards_are_counted_as_they_are_opened(server: Server, tmp_path: Path) -> None:
+    shutil.copytree(FILES / "sharded", tmp_path / "sharded")
+    told: list[tuple[int, int]] = []
+    target = f"{server.address}/sharded/model.safetensors.index.json"
+    open_request(Request(target, watch=lambda done, total: told.append((done, total))))
+    count = len(list((tmp_path / "sharded").glob("*.safetensors")))
+    assert told == [(1, count)] * count
