@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from paramcli.errors import SourceError
+from paramcli.errors import SourceError, one_line
 from paramcli.files import open_file
 
 if TYPE_CHECKING:
@@ -228,10 +228,12 @@ class Pickle(NamedTuple):
         if self.inert:
             shown, rest = self.inert[:_SHOWN], len(self.inert[_SHOWN:])
             more = f" and {rest} more" if rest else ""
-            line += f"{len(self.inert)} kept inert: {', '.join(shown)}{more}"
+            line += f"{len(self.inert)} kept inert: {', '.join(map(one_line, shown))}{more}"
         else:
             line += "all understood"
-        return line + (f"; weights_only refuses it: {self.refused}" if self.refused else "")
+        return line + (
+            f"; weights_only refuses it: {one_line(self.refused)}" if self.refused else ""
+        )
 
 
 def _nowhere(_: Storage) -> None:

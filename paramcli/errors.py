@@ -13,7 +13,7 @@ from __future__ import annotations
 
 __all__ = [
     "LockError", "OutputError", "ParamcliError", "PatternError", "SourceError", "UsageError",
-    "UserCodeError",
+    "UserCodeError", "one_line",
 ]  # fmt: skip
 
 _BEFORE, _AROUND = 50, 76  # characters of a line that are shown
@@ -25,7 +25,7 @@ class ParamcliError(Exception):
     exit_code = 2
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
-        super().__init__(_one_line(message))
+        super().__init__(one_line(message))
         self.hint = hint
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -79,8 +79,8 @@ class LockError(SourceError):
         self, message: str, *, path: str, line: int, column: int, text: str, hint: str | None = None
     ) -> None:
         start = max(0, column - 1 - _BEFORE)
-        before = _one_line(text[start : column - 1])
-        shown = before + _one_line(text[column - 1 : start + _AROUND])
+        before = one_line(text[start : column - 1])
+        shown = before + one_line(text[column - 1 : start + _AROUND])
         caret = f"\n  {shown}\n  {' ' * len(before)}^"
         super().__init__(
             message, path=f"{path}:{line}:{column}", hint=(hint or "in this line") + caret
@@ -102,7 +102,7 @@ class UserCodeError(ParamcliError):
     """A model class of the user's own failed; the original exception is the `__cause__`."""
 
 
-def _one_line(message: str) -> str:
+def one_line(message: str) -> str:
     """Escape what the text of a file may have brought into a message: it is one line."""
     if message.isprintable():
         return message

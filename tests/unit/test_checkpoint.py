@@ -234,6 +234,12 @@ def test_summary_of_a_pickle(pickle: Pickle, line: str) -> None:
     assert pickle.summary() == line
 
 
+def test_a_summary_is_one_line() -> None:
+    """Whatever a pickle calls its globals."""
+    summary = Pickle((), ("a\nb\x1b[31m.c",), "because\nof it").summary()
+    assert summary.isprintable()
+
+
 def test_errors_say_where() -> None:
     error = SourceError("broken", path="a/b", offset=12_345, hint="mend it")
     assert str(error) == "a/b: broken (at byte 12,345)"

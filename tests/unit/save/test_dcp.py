@@ -77,6 +77,17 @@ def test_the_same_bytes_each_time(tmp_path: Path) -> None:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
 
 
+def test_a_chunk_that_is_damaged_lies_nowhere(tmp_path: Path) -> None:
+    """What is wrong with it is said by whoever reads it."""
+    save(source(tmp_path), tmp_path / "dcp", to="dcp")
+    data = tmp_path / "dcp" / "__0_0.distcp"
+    data.write_bytes(bytes(data.stat().st_size))
+    found = paramcli.open(tmp_path / "dcp")
+    assert {found.locate(info.storage) for info in found} == {None}
+    with pytest.raises(SourceError, match="a zip archive without its end"):
+        found.read(found["tied.a"].storage)
+
+
 def test_init_and_tie_write_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     target = "sample_models.tiny_gpt:TinyGPT"
     out, whole = str(tmp_path / "dcp"), str(tmp_path / "whole.safetensors")
