@@ -68,15 +68,7 @@ def open_index(file: File, request: Request, open_shard: Callable[[str], Checkpo
     names = list(dict.fromkeys(weight_map.values()))
     paths = [os.path.join(directory, name) for name in names]
     shards = dict(zip(names, _opened(paths, file, open_shard, request.watch), strict=True))
-    where: dict[str, list[str]] = {}
-    found: dict[str, TensorInfo] = {}
-    for shard, checkpoint in shards.items():
-        for info in checkpoint.entries:
-            where.setdefault(info.name, []).append(shard)
-            if weight_map.get(info.name) == shard or info.name not in found:
-                found[info.name] = info
-    entries = tuple(found[name] for name in weight_map if name in found)
-    entries += tuple(info for name, info in found.items() if name not in weight_map)
+    entries = _merged(weight_map, shards)
     kinds = {checkpoint.format for checkpoint in shards.values()}
     metadata = {key: value for shard in shards.values() for key, value in shard.metadata.items()}
     if order is None:
@@ -102,7 +94,7 @@ def open_index(file: File, request: Request, open_shard: Callable[[str], Checkpo
         metadata=metadata | ({"total_size": stated} if stated else {}),
         notes=tuple(dict.fromkeys(note for shard in shards.values() for note in shard.notes)),
         pickle=_joined([shard.pickle for shard in shards.values() if shard.pickle]),
-        problems=tuple(_problems(weight_map, where, entries, directory, shards)),
+        problems=tuple(_problems(weight_map, entries, directory, shards)),
         locate=locate,
         unpack=unpack,
     )
@@ -160,14 +152,10 @@ def _index(file: File) -> tuple[dict[str, str], str | None, dict[str, int] | Non
         raise SourceError(
             "JSON, but no index of a sharded checkpoint: it has no weight_map", path=file.path
         )
-    names = set()
-    for name, shard in weight_map.items():
-        if type(shard) is not str:
-            raise SourceError(
-                f"the index puts {name!r} in something that is no file", path=file.path
-            )
-        names.add(shard)
-    for shard in names:
+    if not set(map(type, weight_map.values())) <= {str}:
+        name = next(name for name, shard in weight_map.items() if type(shard) is not str)
+        raise SourceError(f"the index puts {name!r} in something that is no file", path=file.path)
+    for shard in set(weight_map.values()):
         if shard in ("", ".", "..") or "/" in shard or "\\" in shard or "\0" in shard:
             raise SourceError(
                 f"the index names {shard!r}, which is not a plain file beside it", path=file.path
@@ -193,37 +181,56 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return found
 
 
+def _merged(weight_map: dict[str, str], shards: dict[str, Checkpoint]) -> tuple[TensorInfo, ...]:
+    """All tensors, first those of the index in its order, each from the shard that it names."""
+    found: dict[str, TensorInfo] = {}
+    for name, shard in shards.items():
+        mine = {info.name: info for info in shard.entries}
+        for twice in found.keys() & mine.keys():
+            if weight_map.get(twice) != name:
+                del mine[twice]
+        found |= mine
+    listed = [found.pop(name) for name in weight_map if name in found]
+    return (*listed, *found.values())
+
+
 def _problems(
     weight_map: dict[str, str],
-    where: dict[str, list[str]],
     entries: Sequence[TensorInfo],
     directory: str,
     shards: dict[str, Checkpoint],
 ) -> list[str]:
     """How the index and its shards disagree, a line for each kind of disagreement."""
-    found = {info.name: info for info in entries}
-    missing = [name for name in weight_map if name not in found]
-    misplaced = [
-        name for name, shard in weight_map.items() if name in where and shard not in where[name]
-    ]
-    twice = [name for name, places in where.items() if len(places) > 1]
-    # A name that was dropped for a tie has its bytes under another, and the index leaves it out.
-    stored = {found[name].storage for name in weight_map if name in found}
-    unlisted = [
-        name for name in where if name not in weight_map and found[name].storage not in stored
-    ]
     unused = [
         name for name in ([] if is_remote(directory) else names_in(directory))
         if name not in shards and "-of-" in name and name.endswith((".safetensors", ".bin"))
     ]  # fmt: skip
+    problems = [("shards that the index does not name", unused)]
+    held = {info.name: name for name, shard in shards.items() for info in shard.entries}
+    if held != weight_map or len(held) < sum(len(shard.entries) for shard in shards.values()):
+        problems = [*_disagreements(weight_map, entries, shards), *problems]
     return [
         f"{len(names):,} {what}: {', '.join(names[:_SHOWN])}{', …' if len(names) > _SHOWN else ''}"
-        for names, what in (
-            (missing, "in the index, but in no shard"),
-            (misplaced, "in another shard than the index says"),
-            (twice, "in more than one shard"),
-            (unlisted, "in a shard, but not in the index"),
-            (unused, "shards that the index does not name"),
-        )
+        for what, names in problems
         if names
     ]
+
+
+def _disagreements(
+    weight_map: dict[str, str], entries: Sequence[TensorInfo], shards: dict[str, Checkpoint]
+) -> list[tuple[str, list[str]]]:
+    where: dict[str, list[str]] = {}
+    for name, shard in shards.items():
+        for info in shard.entries:
+            where.setdefault(info.name, []).append(name)
+    found = {info.name: info for info in entries}
+    # A name that was dropped for a tie has its bytes under another, and the index leaves it out.
+    stored = {found[name].storage for name in weight_map if name in found}
+    return [
+        ("in the index, but in no shard", [name for name in weight_map if name not in found]),
+        ("in another shard than the index says",
+         [name for name in weight_map if name in where and weight_map[name] not in where[name]]),
+        ("in more than one shard", [name for name, places in where.items() if len(places) > 1]),
+        ("in a shard, but not in the index",
+         [name for name in where if name not in weight_map and found[name].storage not in stored]),
+    ]  # fmt: skip

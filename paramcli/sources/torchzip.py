@@ -39,7 +39,8 @@ _size: Callable[[Any], int] = attrgetter("size")
 def open_zip(file: File, request: Request) -> Checkpoint:
     """Open a zip archive: torch.save's own, TorchScript, or a zip of such files."""
     archive = Archive(file)
-    if any(name.endswith("/data.pkl") or name == "data.pkl" for name in archive.entries):
+    top = next(iter(archive.entries), "").partition("/")[0]  # spares most files the search
+    if f"{top}/data.pkl" in archive.entries or any(map(_is_data, archive.entries)):
         folder = _folder(archive)
         if f"{folder}/constants.pkl" in archive.entries:
             from paramcli.sources.torchscript import open_script
@@ -53,11 +54,17 @@ def open_zip(file: File, request: Request) -> Checkpoint:
     return _open_bundle(archive, request)
 
 
+def _is_data(name: str) -> bool:
+    return name == "data.pkl" or name.endswith("/data.pkl")
+
+
 def _folder(archive: Archive) -> str:
     """The one top folder of an archive of torch.save. Raises SourceError where it is not so."""
-    folders = {name.partition("/")[0] for name in archive.entries}
-    folder = folders.pop() if len(folders) == 1 else ""
-    if f"{folder}/data.pkl" not in archive.entries:
+    # What the first and the last name in order begin with, all names between them do.
+    first, last = min(archive.entries), max(archive.entries)
+    folder = first.partition("/")[0]
+    together = first.startswith(f"{folder}/") and last.startswith(f"{folder}/")
+    if not together or f"{folder}/data.pkl" not in archive.entries:
         raise SourceError(
             "the archive has not the one top folder that torch.save gives it",
             path=archive.file.path,
@@ -103,7 +110,7 @@ class TorchArchive:
 
     def _check_names(self) -> None:
         """Refuse names that torch, which looks them up without regard to case, would confuse."""
-        lower = {name.lower() for name in self.archive.entries}
+        lower = set(map(str.lower, self.archive.entries))
         if len(lower) != len(self.archive.entries):
             raise SourceError(
                 "two entries differ in upper and lower case alone", path=self.path,
