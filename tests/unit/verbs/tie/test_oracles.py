@@ -38,11 +38,11 @@ def theirs(module: nn.Module) -> set[frozenset[str]]:
 
 @pytest.fixture(scope="module")
 def accelerate() -> Callable[[nn.Module], set[frozenset[str]]]:
-    """Give accelerate's finder; it brings a dozen packages, so nothing here depends on it."""
-    utils = pytest.importorskip("accelerate.utils", reason="accelerate is not installed")
+    """Give accelerate's finder, whose import takes longer than all tests here that do without."""
+    from accelerate.utils import find_tied_parameters
 
     def find(module: nn.Module) -> set[frozenset[str]]:
-        return {frozenset(names) for names in utils.find_tied_parameters(module)}
+        return {frozenset(names) for names in find_tied_parameters(module)}
 
     return find
 
