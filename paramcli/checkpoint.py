@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DTYPES", "Checkpoint", "DType", "Group", "Held", "Pickle", "Place", "Storage", "TensorInfo",
-    "Tree", "share",
+    "Tree", "in_parts", "share",
 ]  # fmt: skip
 
 Kind = Literal["parameter", "buffer", "tensor"]
@@ -240,8 +240,25 @@ def _nowhere(_: Storage) -> None:
     return None
 
 
-def _no_bytes(_: Storage) -> bytes:
+def _no_bytes(_storage: Storage, _start: int, _target: memoryview) -> None:
     raise SourceError("it holds names and shapes, but no values")
+
+
+def in_parts(
+    whole: Callable[[Storage], bytes | bytearray],
+) -> Callable[[Storage, int, memoryview], None]:
+    """Return an `unpack` for storages that can only be had whole; it keeps the last of them."""
+    last: list[tuple[Storage, bytes | bytearray]] = []
+
+    def unpack(storage: Storage, start: int, target: memoryview) -> None:
+        if not last or last[0][0] != storage:
+            last[:] = [(storage, whole(storage))]
+        content = last[0][1][start : start + len(target)]
+        if len(content) < len(target):
+            raise SourceError("a storage is shorter than it states", path=storage.file)
+        target[:] = content
+
+    return unpack
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,10 +271,10 @@ class Checkpoint:
     what no shard has), `lock` what a lock says beyond its names.
 
     `locate` says where a storage's bytes lie, None where they lie nowhere or not as they are;
-    `unpack` gives those that are compressed or scattered. `checksum` is the CRC-32 that the file
-    itself states of a storage's bytes, None where it states none. Where all bytes are computed
-    rather than stored, `draw` fills a buffer with those of a storage from a byte on, and nothing
-    else is asked. `held` says which objects the names of a model class are.
+    `unpack` fills a buffer with those that are compressed or scattered, from a byte on. `checksum`
+    is the CRC-32 that the file itself states of a storage's bytes, None where it states none. Where
+    all bytes are computed rather than stored, `draw` fills a buffer with those of a storage from a
+    byte on, and nothing else is asked. `held` says which objects the names of a model class are.
     """
 
     origin: str
@@ -276,7 +293,9 @@ class Checkpoint:
     modules: Mapping[str, Owner] = field(default_factory=dict, compare=False, repr=False)
     held: Mapping[str, Held] = field(default_factory=dict, compare=False, repr=False)
     locate: Callable[[Storage], Place | None] = field(default=_nowhere, compare=False, repr=False)
-    unpack: Callable[[Storage], bytes] = field(default=_no_bytes, compare=False, repr=False)
+    unpack: Callable[[Storage, int, memoryview], None] = field(
+        default=_no_bytes, compare=False, repr=False
+    )
     checksum: Callable[[Storage], int | None] = field(default=_nowhere, compare=False, repr=False)
     draw: Callable[[Storage, int, memoryview], None] | None = field(
         default=None, compare=False, repr=False
@@ -294,17 +313,25 @@ class Checkpoint:
                 return info
         raise KeyError(name)
 
-    def read(self, storage: Storage) -> bytes:
-        """Return all bytes of a storage. Raises SourceError where the target holds none."""
-        if self.draw is not None:
-            drawn = bytearray(storage.nbytes)
-            self.draw(storage, 0, memoryview(drawn))
-            return bytes(drawn)
+    def fill(self, storage: Storage, start: int, target: memoryview) -> None:
+        """Fill a buffer with a storage's bytes from byte `start` on.
+
+        Raises SourceError where the target holds none, or fewer.
+        """
         place = self.locate(storage)
-        if place is None:
-            return self.unpack(storage)
-        with open_file(place.file) as file:
-            return file.read(place.offset, storage.nbytes)
+        if self.draw is not None:
+            self.draw(storage, start, target)
+        elif place is None:
+            self.unpack(storage, start, target)
+        else:
+            with open_file(place.file) as file:
+                file.fill(target, place.offset + start)
+
+    def read(self, storage: Storage) -> bytes:
+        """Return all bytes of a storage. Raises SourceError as `fill` does."""
+        content = bytearray(storage.nbytes)
+        self.fill(storage, 0, memoryview(content))
+        return bytes(content)
 
     def groups(self) -> tuple[Group, ...]:
         """The names that share bytes, in order of their first name."""

@@ -64,19 +64,15 @@ def compare(  # noqa: PLR0913 - both sides, and how to compute
         room, workers = open_pairs(device), 1
     work = partial(_compare, room, tolerance)
     plans = [_cut(a, one, b, other) for one, other in pairs]
-    jobs = [pair for plan in plans for pair in plan or ()]
+    jobs = [pair for plan in plans for pair in plan]
     if workers is None:
         total = sum(pair.a.nbytes + pair.b.nbytes for pair in jobs)
         workers = available() if total > _SMALL_WORK else 1
     results = spread(work, jobs, workers)
     found = []
-    for (one, other), plan in zip(pairs, plans, strict=True):
-        blocks, compared = plan, results
-        if blocks is None:
-            blocks = _gathered(a, one, b, other)
-            compared = map(work, blocks)
+    for plan in plans:
         total_change = NO_CHANGE
-        for pair, part in zip(blocks, compared, strict=False):
+        for pair, part in zip(plan, results, strict=False):
             total_change = merge(total_change, part)
             if progress is not None:
                 progress(pair.a.nbytes)
@@ -92,29 +88,19 @@ def differ(
 ) -> bool:
     """Whether two comparable tensors differ at all; they are read up to the first difference."""
     one, other = pair
-    blocks = _cut(a, one, b, other) or _gathered(a, one, b, other)
     room = NumpyPairs()
-    return any(room.differs(block, tolerance) for block in blocks)
+    return any(room.differs(block, tolerance) for block in _cut(a, one, b, other))
 
 
-def _cut(
-    a: Checkpoint, one: TensorInfo, b: Checkpoint, other: TensorInfo
-) -> list[PairOfBlocks] | None:
-    """Cut both tensors where they lie; None where one must first be gathered."""
-    if one.stride != other.stride and not (one.contiguous and other.contiguous):
-        return None
-    first = placed(a, one, one.dtype.nbytes(BLOCK))
-    second = placed(b, other, other.dtype.nbytes(BLOCK))
+def _cut(a: Checkpoint, one: TensorInfo, b: Checkpoint, other: TensorInfo) -> list[PairOfBlocks]:
+    """Cut both tensors alike, where they lie if they lie alike."""
+    first, second = None, None
+    if one.stride == other.stride or (one.contiguous and other.contiguous):
+        first = placed(a, one, one.dtype.nbytes(BLOCK))
+        second = placed(b, other, other.dtype.nbytes(BLOCK))
     if first is None or second is None:
-        return None
-    return [PairOfBlocks(*pair) for pair in zip(first, second, strict=True)]
-
-
-def _gathered(
-    a: Checkpoint, one: TensorInfo, b: Checkpoint, other: TensorInfo
-) -> list[PairOfBlocks]:
-    first = gathered(a, one, one.dtype.nbytes(BLOCK))
-    second = gathered(b, other, other.dtype.nbytes(BLOCK))
+        first = gathered(a, one, one.dtype.nbytes(BLOCK))
+        second = gathered(b, other, other.dtype.nbytes(BLOCK))
     return [PairOfBlocks(*pair) for pair in zip(first, second, strict=True)]
 
 

@@ -12,6 +12,7 @@ from paramcli import ranks
 from paramcli.numeric import cpu, quantiles
 from paramcli.numeric.blocks import CHUNK, Block, gathered, placed
 from paramcli.numeric.codes import CODED, COMPLEX, WIDE, values
+from paramcli.numeric.gather import in_storage_order
 from paramcli.numeric.moments import NOTHING, Moments, merge
 from paramcli.numeric.workers import available, spread
 
@@ -88,29 +89,30 @@ def summarize(  # noqa: PLR0913 - how to compute, each apart
         from paramcli.numeric.gpu import open_device
 
         room, workers = open_device(device), 1
-    plans = [placed(checkpoint, info) for info in infos]
-    jobs = [(block, percentiles) for plan in plans for block in plan or ()]
+    plans = [_blocks(checkpoint, info) for info in infos]
+    jobs = [(block, percentiles) for plan in plans for block in plan]
     if workers is None:
         workers = available() if sum(job[0].nbytes for job in jobs) > SMALL_WORK else 1
     results = spread(partial(_measure, room), jobs, workers)
     total = sum(info.nbytes for info in infos)
     summaries: list[Summary] = []
-    for info, plan in zip(infos, plans, strict=True):
-        blocks = gathered(checkpoint, info) if plan is None else plan
-        measured = results
-        if plan is None:
-            measured = (_measure(room, (block, percentiles)) for block in blocks)
+    for info, blocks in zip(infos, plans, strict=True):
         found = []
-        for block, part in zip(blocks, measured, strict=False):
+        for block, part in zip(blocks, results, strict=False):
             found.append(part)
             if progress is not None:
                 progress(block.nbytes, total)
         first = _finish(info.dtype.name, found, percentiles=percentiles)
         if isinstance(first, _Pending):
-            # What was gathered is in this process's memory: to send it would copy it.
-            first = _refined(room, first, blocks, workers if plan is not None else 1)
+            first = _refined(room, first, blocks, workers)
         summaries.append(first)
     return summaries
+
+
+def _blocks(checkpoint: Checkpoint, info: TensorInfo) -> list[Block]:
+    """Cut a tensor into blocks, in the order in which its elements lie: statistics have none."""
+    blocks = placed(checkpoint, info)
+    return gathered(checkpoint, in_storage_order(info)) if blocks is None else blocks
 
 
 def measure_piece(dtype: str, piece: memoryview) -> object:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from paramcli.errors import UsageError
-from paramcli.numeric.blocks import gather
 from paramcli.numeric.codes import CODED, COMPLEX, WIDE, values
+from paramcli.numeric.gather import gather
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -184,18 +184,16 @@ class Contents:
         """Yield the bytes of a stretch in pieces, each valid until the next is asked for."""
         if place:
             yield from self._read(item, place)
-        elif item.nbytes:
-            yield memoryview(_turned(self._whole(item), item.width))
+        elif item.view is not None:
+            from paramcli.numeric.gather import Gathered
 
-    def _whole(self, item: Stretch) -> bytes | bytearray:
-        if item.view is not None:
-            from paramcli.numeric.blocks import gather
-
-            return gather(self._checkpoint, item.view)
-        content = self._checkpoint.read(item.storage)[item.start : item.start + item.nbytes]
-        if len(content) < item.nbytes:
-            raise SourceError("a storage is shorter than it states", path=self._checkpoint.origin)
-        return content
+            for piece in Gathered(self._checkpoint, item.view).pieces():
+                yield memoryview(_turned(piece, item.width))
+        else:
+            for done in range(0, item.nbytes, PIECE):
+                piece = self._buffer[: item.nbytes - done]
+                self._checkpoint.fill(item.storage, item.start + done, piece)
+                yield memoryview(_turned(piece, item.width))
 
     def _read(self, item: Stretch, place: Place) -> Iterator[memoryview]:
         file = self._opened(place)

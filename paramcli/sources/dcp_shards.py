@@ -11,7 +11,7 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from paramcli.checkpoint import Checkpoint, Place, Storage, TensorInfo
+from paramcli.checkpoint import Checkpoint, Place, Storage
 from paramcli.errors import SourceError
 from paramcli.files import open_file
 from paramcli.files.folders import names_in
@@ -42,11 +42,6 @@ class _Pieces(ChunkTable):
     def _place(self, chunk: Chunk, name: str) -> Place | None:
         del name
         return Place(os.path.join(self.directory, chunk.file), chunk.offset)
-
-    def _read(self, chunk: Chunk, info: TensorInfo) -> bytes:
-        del info
-        with open_file(os.path.join(self.directory, chunk.file)) as file:
-            return file.read(chunk.offset, chunk.length)
 
 
 def open_shards(file: File, request: Request) -> Checkpoint:

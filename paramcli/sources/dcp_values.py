@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+from bisect import bisect_left, bisect_right
 from itertools import product
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,8 +19,6 @@ from paramcli.sources.archive import STORED, Archive
 from paramcli.sources.torchzip import TorchArchive
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     from paramcli.checkpoint import Storage
     from paramcli.files import File
 
@@ -47,31 +46,40 @@ class ChunkTable:
         self.boxes: dict[str, dict[tuple[int, ...], tuple[int, ...]]] = {}
         """Of each tensor the sizes of its chunks, by their first element."""
         self.chunks: dict[str, list[Chunk]] = {}
-        self._places: dict[str, Place | None] = {}
+        self._places: dict[Chunk, Place | None] = {}
+        self._whole: tuple[Chunk, bytes] | None = None
 
-    def unpack(self, storage: Storage) -> bytes:
-        """Put a tensor together from its chunks. Raises SourceError where one does not fit."""
+    def unpack(self, storage: Storage, start: int, target: memoryview) -> None:
+        """Put a part of a tensor together from its chunks, which cover it once.
+
+        Raises SourceError where one is not as .metadata says.
+        """
         name = str(storage.key)
         info = self.tensors[name]
-        whole = bytearray(storage.nbytes)
-        width = info.dtype.bits // 8
         for chunk in self.chunks.get(name, ()):
-            content = self._read(chunk, info)
-            for source, target, length in _runs(chunk, info.shape):
-                piece = content[source * width : (source + length) * width]
-                whole[target * width : (target + length) * width] = piece
-        return bytes(whole)
+            runs = _Runs(chunk, info)
+            size = runs.nbytes
+            numbers = runs.meeting(start, start + len(target))
+            content = memoryview(self._read(chunk, info, numbers.start * size, len(numbers) * size))
+            for done, number in enumerate(numbers):
+                at = runs.at(number) - start
+                begin, end = max(at, 0), min(at + size, len(target))
+                shift = done * size - at
+                target[begin:end] = content[begin + shift : end + shift]
 
     def locate(self, storage: Storage) -> Place | None:
         """Where a tensor lies that is one chunk, in rows and as it is; None for any other."""
         name = str(storage.key)
-        if name not in self._places:
-            chunks = self.chunks.get(name, [])
-            self._places[name] = None
-            with contextlib.suppress(SourceError):  # said by whoever reads it
-                if len(chunks) == 1:
-                    self._places[name] = self._place(chunks[0], name)
-        return self._places[name]
+        chunks = self.chunks.get(name, [])
+        with contextlib.suppress(SourceError):  # said by whoever reads it
+            if len(chunks) == 1:
+                return self._located(chunks[0], name)
+        return None
+
+    def _located(self, chunk: Chunk, name: str) -> Place | None:
+        if chunk not in self._places:
+            self._places[chunk] = self._place(chunk, name)
+        return self._places[chunk]
 
     def _place(self, chunk: Chunk, name: str) -> Place | None:
         with open_file(os.path.join(self.directory, chunk.file)) as file:
@@ -84,8 +92,18 @@ class ChunkTable:
                 return None
             return Place(file.disk_path, archive.file.start + entry.offset + start)
 
-    def _read(self, chunk: Chunk, info: TensorInfo) -> bytes:
-        """Return a chunk's elements in row-major order."""
+    def _read(self, chunk: Chunk, info: TensorInfo, start: int, size: int) -> bytes:
+        """Return `size` bytes of a chunk from `start` on, its elements in row-major order."""
+        place = self._located(chunk, info.name) if size else None
+        if place is not None:
+            with open_file(place.file) as file:
+                return file.read(place.offset + start, size)
+        if size and (self._whole is None or self._whole[0] != chunk):
+            self._whole = chunk, self._unpacked(chunk, info)
+        return self._whole[1][start : start + size] if size and self._whole else b""
+
+    def _unpacked(self, chunk: Chunk, info: TensorInfo) -> bytes:
+        """Return a chunk that is compressed, or lies in its file in another order."""
         with open_file(os.path.join(self.directory, chunk.file)) as file:
             archive, piece = _opened(file, chunk, info)
             start, end = piece.extent
@@ -119,19 +137,39 @@ def _row_major(content: bytes, piece: TensorInfo) -> bytes:
     return b"".join(rows)
 
 
-def _runs(chunk: Chunk, shape: Sequence[int]) -> Iterator[tuple[int, int, int]]:
-    """Yield stretches that lie together in chunk and tensor: element of each, and how many."""
-    rank = len(shape)
-    inner = rank
-    while inner and chunk.sizes[inner - 1] == shape[inner - 1]:
-        inner -= 1
-    inner = max(inner - 1, 0)  # within the first dimension that is cut, a chunk is still one run
-    length = math.prod(chunk.sizes[inner:])
-    steps = [math.prod(shape[axis + 1 :]) for axis in range(rank)]
-    base = sum(start * step for start, step in zip(chunk.start, steps, strict=True))
-    for number, index in enumerate(product(*map(range, chunk.sizes[:inner]))):
-        offset = sum(at * step for at, step in zip(index, steps, strict=False))
-        yield number * length, base + offset, length
+class _Runs:
+    """The stretches of a tensor that lie together in a chunk too, in the order of both.
+
+    All are `nbytes` long, and in the chunk one follows another.
+    """
+
+    def __init__(self, chunk: Chunk, info: TensorInfo) -> None:
+        width, shape, rank = info.dtype.bits // 8, info.shape, len(info.shape)
+        inner = rank
+        while inner and chunk.sizes[inner - 1] == shape[inner - 1]:
+            inner -= 1
+        inner = max(
+            inner - 1, 0
+        )  # within the first dimension that is cut, a chunk is still one run
+        steps = [width * math.prod(shape[axis + 1 :]) for axis in range(rank)]
+        self.nbytes = width * math.prod(chunk.sizes[inner:])
+        self._start = sum(at * step for at, step in zip(chunk.start, steps, strict=True))
+        self._cut = list(zip(chunk.sizes[:inner], steps, strict=False))[::-1]
+        self._count = math.prod(chunk.sizes[:inner])
+
+    def at(self, number: int) -> int:
+        """Where in the tensor a run begins, in bytes."""
+        found = self._start
+        for size, step in self._cut:
+            number, index = divmod(number, size)
+            found += index * step
+        return found
+
+    def meeting(self, start: int, end: int) -> range:
+        """Return the runs that hold any of the tensor's bytes from `start` to `end`."""
+        numbers = range(self._count)
+        first = bisect_right(numbers, start - self.nbytes, key=self.at)
+        return numbers[first : bisect_left(numbers, end, lo=first, key=self.at)]
 
 
 def apart(boxes: dict[tuple[int, ...], tuple[int, ...]], count: int) -> bool:

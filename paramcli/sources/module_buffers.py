@@ -10,13 +10,12 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from paramcli.checkpoint import in_parts
 from paramcli.sources.meta import nothing_drawn
 from paramcli.sources.module_tree import Surveyed, survey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-
-    from paramcli.checkpoint import Storage
 
 __all__ = ["buffers_of", "buffers_undrawn"]
 
@@ -41,12 +40,15 @@ def buffers_of(module: nn.Module) -> Surveyed:
     """Copy the persistent buffers of a model that was built with values."""
     entries, notes, unpack, owners, held = survey(module, values=True)
     kept = tuple(info for info in entries if info.kind == "buffer")
-    content: dict[Storage, bytes] = {
-        view.storage: unpack(view.storage) for info in kept for view in info.views()
+    content = {
+        view.storage: bytearray(view.storage.nbytes) for info in kept for view in info.views()
     }
+    for storage, copied in content.items():
+        unpack(storage, 0, memoryview(copied))
+
     names = [info.name for info in kept]
     return Surveyed(
-        kept, notes, content.__getitem__,
+        kept, notes, in_parts(content.__getitem__),
         {name: owners[name] for name in names}, {name: held[name] for name in names},
     )  # fmt: skip
 

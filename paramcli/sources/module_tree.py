@@ -44,7 +44,7 @@ class Surveyed(NamedTuple):
 
     entries: tuple[TensorInfo, ...]
     notes: tuple[str, ...]
-    unpack: Callable[[Storage], bytes]
+    unpack: Callable[[Storage, int, memoryview], None]
     owners: dict[str, Owner]
     held: Mapping[str, Held]
 
@@ -170,13 +170,13 @@ class _Walk:
             self._storages[named] = storage
         return named
 
-    def unpack(self, storage: Storage) -> bytes:
-        """Return the bytes of a storage of a module that was built with its values."""
+    def unpack(self, storage: Storage, start: int, target: memoryview) -> None:
+        """Fill a buffer from a storage of a module that was built with its values."""
         untyped = self._storages.get(storage)
         if untyped is None:
             raise SourceError("it holds names and shapes, but no values")
-        flat = torch.empty(0, dtype=torch.uint8).set_(untyped, 0, (untyped.nbytes(),), (1,))
-        return flat.numpy().tobytes()
+        flat = torch.empty(0, dtype=torch.uint8).set_(untyped, start, (len(target),), (1,))
+        target[:] = flat.numpy().data
 
     def _number(self, address: int, nbytes: int) -> Storage:
         """Name a storage by its order of appearance; the module keeps every address in use."""

@@ -84,8 +84,8 @@ def open_index(file: File, request: Request, open_shard: Callable[[str], Checkpo
     def locate(storage: Storage) -> Place | None:
         return by_file[storage.file].locate(storage)
 
-    def unpack(storage: Storage) -> bytes:
-        return by_file[storage.file].unpack(storage)
+    def unpack(storage: Storage, start: int, target: memoryview) -> None:
+        by_file[storage.file].unpack(storage, start, target)
 
     return Checkpoint(
         origin=request.target,

@@ -13,7 +13,7 @@ from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from paramcli.checkpoint import DTYPES, Checkpoint, Place, Storage, TensorInfo
+from paramcli.checkpoint import DTYPES, Checkpoint, Place, Storage, TensorInfo, in_parts
 from paramcli.errors import SourceError
 from paramcli.sources.archive import STORED
 from paramcli.sources.pickles.nodes import Dict, Record, TypedStorage
@@ -173,7 +173,7 @@ def open_old_script(archive: Archive, request: Request) -> Checkpoint:
     return Checkpoint(
         origin=request.target, format="torchscript", producer="torch.jit.save of PyTorch 1.0",
         entries=entries, pickle=judge(refused=_REFUSED), locate=locate,
-        unpack=lambda storage: archive.unpack(str(storage.key)),
+        unpack=in_parts(lambda storage: archive.unpack(str(storage.key))),
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from operator import attrgetter, le
 from typing import TYPE_CHECKING, Any, Literal
 
-from paramcli.checkpoint import Checkpoint, Place
+from paramcli.checkpoint import Checkpoint, Place, in_parts
 from paramcli.errors import SourceError
 from paramcli.sources.archive import STORED, Archive
 from paramcli.sources.pickles.calls import TensorCalls
@@ -158,9 +158,10 @@ class TorchArchive:
             raise SourceError(f"{METADATA} does not map text to text", path=self.path)
         return found
 
-    def unpack(self, storage: Storage) -> bytes:
-        """Inflate a storage."""
-        return self.archive.unpack(str(storage.key))
+    @property
+    def unpack(self) -> Callable[[Storage, int, memoryview], None]:
+        """Inflates storages; see `Checkpoint`."""
+        return in_parts(lambda storage: self.archive.unpack(str(storage.key)))
 
     def checksum(self, storage: Storage) -> int | None:
         """The CRC-32 that the archive states of a storage's entry, as long as that is all of it."""
@@ -213,7 +214,7 @@ def _open_bundle(archive: Archive, request: Request) -> Checkpoint:
     pairs: list[object] = []
     byteorder: Literal["little", "big"] = "little"
     places: dict[str, Callable[[Storage], Place | None]] = {}
-    unpackers: dict[str, Callable[[Storage], bytes]] = {}
+    unpackers: dict[str, Callable[[Storage, int, memoryview], None]] = {}
     for name in names:
         entry = archive.entry(name)
         assert entry is not None
@@ -242,7 +243,7 @@ def _open_bundle(archive: Archive, request: Request) -> Checkpoint:
         pickle=judge(*machines, refused="a zip of several files is not one of torch.save"),
         byteorder=byteorder,
         locate=lambda storage: places[storage.file](storage),
-        unpack=lambda storage: unpackers[storage.file](storage),
+        unpack=lambda storage, start, target: unpackers[storage.file](storage, start, target),
     )
 
 

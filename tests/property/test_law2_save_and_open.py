@@ -20,9 +20,9 @@ from safetensors.torch import load_file, load_model, save_model
 from torch import Tensor, nn
 
 import paramcli
-from paramcli.checkpoint import DTYPES, Checkpoint, Storage, TensorInfo
+from paramcli.checkpoint import DTYPES, Checkpoint, Storage, TensorInfo, in_parts
 from paramcli.errors import SourceError, UsageError
-from paramcli.numeric.blocks import gather
+from paramcli.numeric.gather import gather
 from paramcli.save import archive, drawing, output, save
 from paramcli.sources.safetensors import SAFETENSORS_DTYPES
 from paramcli.sources.ties import VIEWS
@@ -293,7 +293,7 @@ def test_big_endian_bytes_are_turned(tmp_path: Path, dtype: str, form: str) -> N
     width = {"int16": 2, "float32": 4, "complex64": 4, "float64": 8, "bool": 1}[dtype]
     content = source.read(source["a"].storage)
     turned = b"".join(content[at : at + width][::-1] for at in range(0, len(content), width))
-    big = replace(source, byteorder="big", locate=lambda _: None, unpack=lambda _: turned)
+    big = replace(source, byteorder="big", locate=lambda _: None, unpack=in_parts(lambda _: turned))
     assert_same(saved(big, str(tmp_path), form), source)
 
 

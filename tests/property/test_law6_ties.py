@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 import paramcli
 from paramcli.errors import UsageError
-from paramcli.numeric.blocks import gather
+from paramcli.numeric.gather import gather
 from paramcli.save import save
 from paramcli.verbs.tie import like, report, tie, untie
 from tests import torch_objects

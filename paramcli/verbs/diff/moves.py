@@ -194,6 +194,6 @@ def _same(a: Checkpoint, one: TensorInfo, b: Checkpoint, other: TensorInfo) -> b
         return equal([pair], workers=1)[0]
     if max(one.nbytes, other.nbytes) > _MOST_READ or a.byteorder != b.byteorder:
         return False
-    from paramcli.numeric.blocks import gather
+    from paramcli.numeric.gather import same
 
-    return gather(a, one) == gather(b, other)
+    return same(a, one, b, other)

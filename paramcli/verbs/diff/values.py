@@ -134,8 +134,8 @@ def _by_numbers(
     a: Checkpoint, b: Checkpoint, pairs: list[Pair], rest: list[int], how: How
 ) -> Iterator[tuple[int, Verdict]]:
     """Look at numbers where bytes differ, or cannot be laid side by side."""
-    from paramcli.numeric.blocks import gather
     from paramcli.numeric.compare import comparable, compare, differ
+    from paramcli.numeric.gather import same
 
     numbers = []
     for index in rest:
@@ -143,7 +143,7 @@ def _by_numbers(
         if comparable(one, other):
             numbers.append(index)
         elif one.dtype == other.dtype:
-            yield index, gather(a, one) == gather(b, other)
+            yield index, same(a, one, b, other)
     if not how.metrics:
         for index in numbers:
             yield index, not differ(a, b, pairs[index], how.tolerance)

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from paramcli.errors import SourceError, UsageError
-from paramcli.files import open_file
-from paramcli.numeric.blocks import gather
 from paramcli.numeric.codes import CODED, WIDE, values
+from paramcli.numeric.gather import Gathered
 from paramcli.schemes.fill import encode
 
 if TYPE_CHECKING:
@@ -19,60 +18,41 @@ if TYPE_CHECKING:
 
 __all__ = ["Stored"]
 
-_BYTE = 8
-
 
 class Stored:
-    """The elements of one tensor of a checkpoint, in row-major order, in another type.
-
-    A tensor whose bytes do not lie in a file as they are is gathered, and held.
-    """
+    """The elements of one tensor of a checkpoint, in row-major order, in another type."""
 
     def __init__(self, checkpoint: Checkpoint, info: TensorInfo, dtype: str) -> None:
         self._info = info
         self._dtype = dtype
         self._byteorder = checkpoint.byteorder
-        self._gathered: memoryview | None = None
-        place = checkpoint.locate(info.storage)
-        if place is None or info.marks or not info.contiguous or info.dtype.bits < _BYTE:
-            content = gather(checkpoint, info)
-            if len(content) < info.nbytes:
-                raise SourceError(f"{info.name} has no values", path=checkpoint.origin)
-            self._gathered = memoryview(content)
-        else:
-            self._file, self._start = place.file, place.offset + info.extent[0]
+        self._elements = Gathered(checkpoint, info)
+        if self._elements.nbytes < info.nbytes or not info.storage.file:
+            raise SourceError(f"{info.name} has no values", path=checkpoint.origin)
         if dtype != info.dtype.name and not {dtype, info.dtype.name} <= CODED.keys() | WIDE.keys():
             raise UsageError(f"{info.name}: {info.dtype.name} cannot be cast to {dtype}")
 
     def fill(self, start: int, out: memoryview) -> None:
         """Fill memory with elements from `start` on; it holds whole elements."""
-        width = self._info.dtype.bits // 8
-        if self._dtype == self._info.dtype.name:
-            out[:] = self._read(start * width, len(out))
+        kind = self._info.dtype
+        if self._dtype == kind.name:
+            self._read(kind.nbytes(start), out)
             return
-        count = len(out) * 8 // np.dtype(_kind(self._dtype)).itemsize // 8
-        raw = self._read(start * width, count * width)
-        kind = np.dtype(_kind(self._info.dtype.name))
-        numbers: NDArray[Any] = np.frombuffer(raw, kind)
-        if self._info.dtype.name in CODED:
-            numbers = values(self._info.dtype.name)[numbers]
+        count = len(out) // np.dtype(_kind(self._dtype)).itemsize
+        raw = bytearray(kind.nbytes(count))
+        self._read(kind.nbytes(start), memoryview(raw))
+        numbers: NDArray[Any] = np.frombuffer(raw, np.dtype(_kind(kind.name)))
+        if kind.name in CODED:
+            numbers = values(kind.name)[numbers]
         cast = encode(numbers.astype(np.float64), self._dtype)
         out[:] = memoryview(cast.view(np.uint8).data)
 
-    def _read(self, start: int, size: int) -> memoryview:
-        if self._gathered is not None:
-            content = self._gathered[start : start + size]
-        else:
-            read = bytearray(size)
-            with open_file(self._file) as file:
-                file.fill(memoryview(read), self._start + start)
-            content = memoryview(read)
-        if self._byteorder == "little":
-            return content
-        width = self._info.dtype.bits // 8
-        parts = 2 if self._info.dtype.name.startswith("complex") else 1
-        swapped = np.frombuffer(content, f"u{width // parts}").byteswap()
-        return memoryview(swapped.view(np.uint8).data)
+    def _read(self, start: int, out: memoryview) -> None:
+        self._elements.fill(start, out)
+        if self._byteorder == "big":
+            parts = 2 if self._info.dtype.name.startswith("complex") else 1
+            each = np.frombuffer(out, f"u{self._info.dtype.bits // 8 // parts}")
+            each.byteswap(inplace=True)
 
 
 def _kind(dtype: str) -> str:

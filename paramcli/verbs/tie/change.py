@@ -263,16 +263,16 @@ def _copied(
         dense = info.dense and not info.marks and info.offset * info.dtype.bits % 8 == 0
         return Place(place.file, place.offset + info.extent[0]) if dense else None
 
-    def unpack(storage: Storage) -> bytes:
+    def unpack(storage: Storage, start: int, target: memoryview) -> None:
         info = places.get(storage)
         if info is None:
-            return checkpoint.unpack(storage)
-        if info.dense and not info.marks:
-            start, end = info.extent
-            return checkpoint.read(info.storage)[start:end]
-        from paramcli.numeric.blocks import gather
+            checkpoint.unpack(storage, start, target)
+        elif info.dense and not info.marks:
+            checkpoint.fill(info.storage, info.extent[0] + start, target)
+        else:
+            from paramcli.numeric.gather import Gathered
 
-        return bytes(gather(checkpoint, info))
+            Gathered(checkpoint, info).fill(start, target)
 
     def checksum(storage: Storage) -> int | None:
         return None if storage in places else checkpoint.checksum(storage)
@@ -281,11 +281,8 @@ def _copied(
     if checkpoint.draw is not None:
         inner = checkpoint.draw
 
-        def draw(storage: Storage, offset: int, target: memoryview) -> None:
-            if storage in places:
-                target[:] = unpack(storage)[offset : offset + len(target)]
-            else:
-                inner(storage, offset, target)
+        def draw(storage: Storage, start: int, target: memoryview) -> None:
+            (unpack if storage in places else inner)(storage, start, target)
 
     return replace(
         _with(checkpoint, entries), locate=locate, unpack=unpack, checksum=checksum, draw=draw

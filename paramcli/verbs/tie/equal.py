@@ -31,7 +31,6 @@ TINY = 64
 """Bytes below which equal tensors are no evidence of a tie."""
 _MATRIX = 2
 _SAMPLES = 16
-_HEAD = 4096
 _ROUNDS = 2
 """How often what is left is compared with one of it, before all that is left is hashed."""
 
@@ -252,26 +251,30 @@ def _hashed(checkpoint: Checkpoint, found: Sequence[TensorInfo]) -> tuple[list[E
     constant = 0
     for info in found:
         if not _alone(shapes, info.dtype, info.shape):
-            content = _gathered(checkpoint, info)
-            width = info.dtype.bits // 8
-            head = content[:_HEAD]
-            if head[width:] == head[:-width] and content[width:] == content[:-width]:
+            digest = _digest(checkpoint, info)
+            if digest is None:
                 constant += 1
             else:
-                key = info.dtype, info.shape, sha256(content).digest()
-                digests.setdefault(key, []).append(info)
+                digests.setdefault((info.dtype, info.shape, digest), []).append(info)
     equals = [_alike(members, "same") for members in digests.values() if len(members) > 1]
-    for key, (first, *_) in digests.items():
+    for first, *_ in digests.values():
         if len(first.shape) == _MATRIX and shapes[first.dtype, first.shape[::-1]]:
             turned = first._replace(shape=first.shape[::-1], stride=first.stride[::-1])
-            across = (*key[:1], turned.shape, sha256(_gathered(checkpoint, turned)).digest())
+            across = turned.dtype, turned.shape, _digest(checkpoint, turned) or b""
             other = digests.get(across, [first])[0]
             if order[first.name] < order[other.name]:
                 equals.append(_alike([first, other], "transposed"))
     return equals, constant
 
 
-def _gathered(checkpoint: Checkpoint, info: TensorInfo) -> bytes:
-    from paramcli.numeric.blocks import gather
+def _digest(checkpoint: Checkpoint, info: TensorInfo) -> bytes | None:
+    """Return the SHA-256 of a tensor's elements, None where all are the same one."""
+    from paramcli.numeric.gather import Gathered
 
-    return bytes(gather(checkpoint, info))
+    made, constant = sha256(), True
+    width, first = max(1, info.dtype.bits // 8), b""
+    for piece in Gathered(checkpoint, info).pieces():
+        first = first or bytes(piece[:width])
+        constant = constant and piece == first * (len(piece) // width)
+        made.update(piece)
+    return None if constant else made.digest()

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 import paramcli
-from paramcli.checkpoint import DTYPES, Checkpoint, Storage, TensorInfo
+from paramcli.checkpoint import DTYPES, Checkpoint, Storage, TensorInfo, in_parts
 from paramcli.numeric import blocks, cpu, summary
 from paramcli.numeric.moments import NOTHING
 from paramcli.numeric.summary import Summary
@@ -148,7 +148,7 @@ def in_memory(array: Numbers, dtype: str | None = None) -> tuple[Checkpoint, Ten
         Storage("memory", 0, len(content)),
     )  # fmt: skip
     return Checkpoint(
-        origin="memory", format="made", entries=(info,), unpack=lambda _: content
+        origin="memory", format="made", entries=(info,), unpack=in_parts(lambda _: content)
     ), info
 
 
