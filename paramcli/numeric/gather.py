@@ -131,8 +131,9 @@ class _Box(NamedTuple):
 
 def _boxes(box: _Box, first: int, count: int) -> Iterator[_Box]:
     """Cut a run of elements, in row-major order, into as few boxes as it needs."""
-    if not box.shape:
-        yield box
+    if not box.shape or not count:
+        if count:
+            yield box
         return
     row, step = _Box(box.shape[1:], box.stride[1:], box.offset), box.stride[0]
     inner = prod(row.shape)

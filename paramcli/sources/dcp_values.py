@@ -19,6 +19,8 @@ from paramcli.sources.archive import STORED, Archive
 from paramcli.sources.torchzip import TorchArchive
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from paramcli.checkpoint import Storage
     from paramcli.files import File
 
@@ -58,14 +60,13 @@ class ChunkTable:
         info = self.tensors[name]
         for chunk in self.chunks.get(name, ()):
             runs = _Runs(chunk, info)
-            size = runs.nbytes
-            numbers = runs.meeting(start, start + len(target))
-            content = memoryview(self._read(chunk, info, numbers.start * size, len(numbers) * size))
-            for done, number in enumerate(numbers):
-                at = runs.at(number) - start
-                begin, end = max(at, 0), min(at + size, len(target))
-                shift = done * size - at
-                target[begin:end] = content[begin + shift : end + shift]
+            parts = list(runs.meeting(start, start + len(target)))
+            if not parts:
+                continue
+            first, end = parts[0].source, parts[-1].source + parts[-1].nbytes
+            content = memoryview(self._read(chunk, info, first, end - first))
+            for source, at, nbytes in parts:
+                target[at - start :][:nbytes] = content[source - first :][:nbytes]
 
     def locate(self, storage: Storage) -> Place | None:
         """Where a tensor lies that is one chunk, in rows and as it is; None for any other."""
@@ -94,13 +95,13 @@ class ChunkTable:
 
     def _read(self, chunk: Chunk, info: TensorInfo, start: int, size: int) -> bytes:
         """Return `size` bytes of a chunk from `start` on, its elements in row-major order."""
-        place = self._located(chunk, info.name) if size else None
+        place = self._located(chunk, info.name)
         if place is not None:
             with open_file(place.file) as file:
                 return file.read(place.offset + start, size)
-        if size and (self._whole is None or self._whole[0] != chunk):
+        if self._whole is None or self._whole[0] != chunk:
             self._whole = chunk, self._unpacked(chunk, info)
-        return self._whole[1][start : start + size] if size and self._whole else b""
+        return self._whole[1][start : start + size]
 
     def _unpacked(self, chunk: Chunk, info: TensorInfo) -> bytes:
         """Return a chunk that is compressed, or lies in its file in another order."""
@@ -137,10 +138,18 @@ def _row_major(content: bytes, piece: TensorInfo) -> bytes:
     return b"".join(rows)
 
 
+class _Part(NamedTuple):
+    """Bytes that lie together in a chunk and in its tensor: where in each, and how many."""
+
+    source: int
+    target: int
+    nbytes: int
+
+
 class _Runs:
     """The stretches of a tensor that lie together in a chunk too, in the order of both.
 
-    All are `nbytes` long, and in the chunk one follows another.
+    All are as long, and in the chunk one follows another.
     """
 
     def __init__(self, chunk: Chunk, info: TensorInfo) -> None:
@@ -152,12 +161,12 @@ class _Runs:
             inner - 1, 0
         )  # within the first dimension that is cut, a chunk is still one run
         steps = [width * math.prod(shape[axis + 1 :]) for axis in range(rank)]
-        self.nbytes = width * math.prod(chunk.sizes[inner:])
+        self._nbytes = width * math.prod(chunk.sizes[inner:])
         self._start = sum(at * step for at, step in zip(chunk.start, steps, strict=True))
         self._cut = list(zip(chunk.sizes[:inner], steps, strict=False))[::-1]
         self._count = math.prod(chunk.sizes[:inner])
 
-    def at(self, number: int) -> int:
+    def _at(self, number: int) -> int:
         """Where in the tensor a run begins, in bytes."""
         found = self._start
         for size, step in self._cut:
@@ -165,11 +174,14 @@ class _Runs:
             found += index * step
         return found
 
-    def meeting(self, start: int, end: int) -> range:
-        """Return the runs that hold any of the tensor's bytes from `start` to `end`."""
-        numbers = range(self._count)
-        first = bisect_right(numbers, start - self.nbytes, key=self.at)
-        return numbers[first : bisect_left(numbers, end, lo=first, key=self.at)]
+    def meeting(self, start: int, end: int) -> Iterator[_Part]:
+        """Yield what the chunk holds of the tensor's bytes from `start` to `end`."""
+        numbers, size = range(self._count), self._nbytes
+        first = bisect_right(numbers, start - size, key=self._at)
+        for number in numbers[first : bisect_left(numbers, end, lo=first, key=self._at)]:
+            at = self._at(number)
+            begin = max(at, start)
+            yield _Part(number * size + begin - at, begin, min(at + size, end) - begin)
 
 
 def apart(boxes: dict[tuple[int, ...], tuple[int, ...]], count: int) -> bool:

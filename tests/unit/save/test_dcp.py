@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 from torch.distributed.checkpoint.filesystem import FileSystemReader
+from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
 from torch.distributed.checkpoint.state_dict_loader import load
 
 import paramcli
 from paramcli.checkpoint import DTYPES, Checkpoint, Storage, TensorInfo
 from paramcli.cli import main
 from paramcli.errors import OutputError, SourceError, UsageError
+from paramcli.numeric.gather import gather
 from paramcli.save import save
 from paramcli.sources.dcp import BESIDE
+from tests import torch_objects
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -171,3 +174,23 @@ def test_a_damaged_file_beside(tmp_path: Path, told: bytes) -> None:
     (tmp_path / "dcp" / BESIDE).write_bytes(told)
     with pytest.raises(SourceError, match=BESIDE):
         paramcli.open(tmp_path / "dcp")
+
+
+@pytest.mark.filterwarnings("ignore:torch.distributed is disabled")
+def test_plain_shards_are_what_torch_reads_in_safetensors(tmp_path: Path) -> None:
+    """torch.distributed.checkpoint's own reader of safetensors takes what --shard-size wrote."""
+    out = tmp_path / "shards"
+    code = main(["init", "sample_models.tiny_gpt:TinyGPT", "--scheme", "gpt2",
+                 "--shard-size", "60KB", "-o", str(out)])  # fmt: skip
+    assert code == 0
+    assert len(list(out.glob("*.safetensors"))) > 2
+    found = paramcli.open(out)
+    kept = {group.names[1:] for group in found.groups()}
+    stored = [info for info in found if (info.name,) not in kept]
+    assert len(stored) == len(found) - 1  # safetensors has one copy of what is tied
+    state = {
+        info.name: torch.zeros(info.shape, dtype=getattr(torch, info.dtype.name)) for info in stored
+    }
+    load(state, storage_reader=HuggingFaceStorageReader(str(out)), no_dist=True)
+    for info in stored:
+        assert torch_objects.raw_bytes(state[info.name]) == gather(found, info)

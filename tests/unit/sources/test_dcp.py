@@ -297,7 +297,12 @@ def test_values_are_put_together_from_chunks(data: st.DataObject, folder: Path) 
     )
     (folder / ".metadata").write_bytes(pickled(root))
     (info,) = checkpoint = paramcli.open(folder)
-    assert checkpoint.read(info.storage) == torch_objects.raw_bytes(whole)
+    expected = torch_objects.raw_bytes(whole)
+    assert checkpoint.read(info.storage) == expected
+    start = data.draw(st.integers(0, len(expected)))
+    part = memoryview(bytearray(data.draw(st.integers(0, len(expected) - start))))
+    checkpoint.fill(info.storage, start, part)
+    assert part == expected[start : start + len(part)]
 
 
 def _inverse(order: Sequence[int]) -> list[int]:
