@@ -9,6 +9,7 @@ through gloo, by torch.distributed, which is imported under torchrun alone.
 from __future__ import annotations
 
 import contextlib
+import heapq
 import os
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -16,9 +17,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from paramcli.errors import ParamcliError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-__all__ = ["agreed", "alone", "everywhere", "neighbours", "rank", "shared", "silenced", "size"]
+__all__ = [
+    "agreed", "alone", "dealt", "everywhere", "neighbours", "rank", "shared", "silenced", "size",
+]  # fmt: skip
 
 T = TypeVar("T")
 Job = TypeVar("Job")
@@ -44,21 +47,36 @@ def neighbours() -> int:
     return int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if "MASTER_ADDR" in os.environ else 1
 
 
-def shared(do: Callable[[Sequence[Job]], list[Result]], jobs: Sequence[Job]) -> Iterator[Result]:
-    """Have each rank do every n-th job, and yield the results of all jobs in their order.
+def dealt(jobs: Iterable[Job], cost: Callable[[Job], int]) -> Iterator[tuple[int, Job]]:
+    """Give each job to the rank that has the least to do so far; yield both, in order.
+
+    So no rank has more than the others by more than one job, whatever comes in turn.
+    """
+    loads = [(0, number) for number in range(size())]
+    for job in jobs:
+        load, number = loads[0]
+        heapq.heapreplace(loads, (load + cost(job), number))
+        yield number, job
+
+
+def shared(
+    do: Callable[[Sequence[Job]], list[Result]], jobs: Sequence[Job], cost: Callable[[Job], int]
+) -> Iterator[Result]:
+    """Have each rank do its jobs, and yield the results of all jobs in their order.
 
     Raises on every rank what any of them raises.
     """
-    ranks, own = size(), jobs[rank() :: size()]
+    owners = [number for number, _ in dealt(jobs, cost)]
+    own = [job for job, owner in zip(jobs, owners, strict=True) if owner == rank()]
     with _failures_are_told():
         _working.append(True)
         try:
             mine = do(own)
         finally:
             _working.pop()
-    parts = _exchange(mine)
-    for number in range(len(jobs)):
-        yield parts[number % ranks][number // ranks]
+    parts = list(map(iter, _exchange(mine)))
+    for owner in owners:
+        yield next(parts[owner])
 
 
 def everywhere(found: Sequence[bool]) -> list[bool]:

@@ -11,7 +11,6 @@ import ctypes
 import os
 import threading
 from contextlib import ExitStack
-from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from paramcli import ranks
@@ -54,7 +53,9 @@ def equal(
             path: stack.enter_context(open_file(path))
             for path in {stretch.file for pair in pairs for stretch in pair}
         }
-        mine = islice(_windows(pairs), ranks.rank(), None, ranks.size())
+        own = ranks.rank()
+        dealt = ranks.dealt(_windows(pairs), lambda window: window.a[1] - window.a[0])
+        mine = (window for rank, window in dealt if rank == own)
         work = _Work(mine, files, verdicts, progress)
         count = workers if total > _SMALL_WORK else 1
         if any(file.far for file in files.values()):

@@ -68,7 +68,7 @@ def compare(  # noqa: PLR0913 - both sides, and how to compute
     if workers is None:
         total = sum(pair.a.nbytes + pair.b.nbytes for pair in jobs)
         workers = available() if total > _SMALL_WORK else 1
-    results = spread(work, jobs, workers)
+    results = spread(work, jobs, workers, lambda pair: pair.a.nbytes + pair.b.nbytes)
     found = []
     for plan in plans:
         total_change = NO_CHANGE

@@ -93,7 +93,7 @@ def summarize(  # noqa: PLR0913 - how to compute, each apart
     jobs = [(block, percentiles) for plan in plans for block in plan]
     if workers is None:
         workers = available() if sum(job[0].nbytes for job in jobs) > SMALL_WORK else 1
-    results = spread(partial(_measure, room), jobs, workers)
+    results = spread(partial(_measure, room), jobs, workers, lambda job: job[0].nbytes)
     total = sum(info.nbytes for info in infos)
     summaries: list[Summary] = []
     for info, blocks in zip(infos, plans, strict=True):

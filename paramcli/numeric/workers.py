@@ -36,14 +36,18 @@ def available() -> int:
 
 
 def spread(
-    work: Callable[[Job], Result], jobs: Sequence[Job], workers: int | None = None
+    work: Callable[[Job], Result],
+    jobs: Sequence[Job],
+    workers: int | None = None,
+    cost: Callable[[Job], int] = lambda _: 1,
 ) -> Iterator[Result]:
     """Yield `work(job)` for each job in order, done by as many workers at once, of every rank.
 
-    Raises what `work` raises, and ParamcliError where a worker is killed.
+    Ranks have shares of one `cost`, of bytes say, as near as may be. Raises what `work` raises, and
+    ParamcliError where a worker is killed.
     """
     if ranks.size() > 1:
-        yield from ranks.shared(lambda mine: list(_spread(work, mine, workers)), jobs)
+        yield from ranks.shared(lambda mine: list(_spread(work, mine, workers)), jobs, cost)
     else:
         yield from _spread(work, jobs, workers)
 

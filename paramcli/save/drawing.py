@@ -69,7 +69,10 @@ def drawn(
             found.append(use(piece, content))
         return found
 
-    for job, found in zip(jobs, spread(work, jobs, workers), strict=True):
+    def cost(job: Sequence[Drawn]) -> int:
+        return sum(piece.nbytes for piece in job)
+
+    for job, found in zip(jobs, spread(work, jobs, workers, cost), strict=True):
         yield from zip(job, found, strict=True)
 
 
