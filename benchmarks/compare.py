@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
     from benchmarks.timing import Command, Run
 
-__all__ = ["DRAWING", "FASTER", "HEADINGS", "LATER", "LONGER", "SLOWER", "Case", "Measure", "timed"]
+__all__ = [
+    "DRAWING", "FASTER", "HEADINGS", "LATER", "LONGER", "SLOWER", "WORKING", "Case", "Measure",
+    "timed",
+]  # fmt: skip
 
 _MIB = 1 << 20
 HEADINGS = (
@@ -50,17 +53,16 @@ def _milliseconds_more(ours: float, theirs: float) -> float:
     return 1000 * (ours - theirs)
 
 
+def _times(ours: float, theirs: float) -> float:
+    return theirs / ours
+
+
 LONGER = Measure(_seconds, truediv, ".2f")
-FASTER = Measure(_seconds, lambda ours, theirs: theirs / ours, ".1f", "x", at_most=False)
+FASTER = Measure(_seconds, _times, ".1f", "x", at_most=False)
 SLOWER = Measure(_seconds, _milliseconds_more, "+.0f", " ms")
 LATER = Measure(lambda run: run.first_byte, _milliseconds_more, "+.0f", " ms")
-DRAWING = Measure(
-    lambda run: run.seconds - run.first_byte,
-    lambda ours, theirs: theirs / ours,
-    ".2f",
-    "x",
-    at_most=False,
-)
+DRAWING = Measure(lambda run: run.seconds - run.first_byte, _times, ".2f", "x", at_most=False)
+WORKING = Measure(lambda run: run.last_byte - run.first_byte, _times, ".2f", "x", at_most=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,16 @@ import sys
 import tempfile
 from typing import TYPE_CHECKING
 
-from benchmarks import diffing, drawing, initializing, listing, saving, showing, tying
+from benchmarks import (
+    diffing,
+    drawing,
+    initializing,
+    listing,
+    ranking,
+    saving,
+    showing,
+    tying,
+)  # fmt: skip
 from benchmarks.compare import HEADINGS, timed
 from benchmarks.timing import machine, own_peak
 
@@ -17,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-_ROOMS = listing, showing, diffing, saving, drawing, initializing, tying
+_ROOMS = listing, showing, diffing, saving, drawing, initializing, tying, ranking
 _BENCHMARKS = {name: cases for room in _ROOMS for name, cases in room.BENCHMARKS.items()}
 _QUICK = "3 runs, 1 of scripts over 4 GiB; no torch on 100,000 tensors"
 _NOTES = """\

@@ -44,10 +44,11 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Seconds from start to exit and to the first byte of output; peak resident bytes."""
+    """Seconds from start to exit, to the first and the last output; peak resident bytes."""
 
     seconds: float
     first_byte: float
+    last_byte: float
     peak: int
 
 
@@ -56,7 +57,7 @@ def once(command: Command, keep: BinaryIO | None = None) -> Run:
     ours, its = pty.openpty() if command.terminal else os.pipe()
     if command.terminal:
         termios.tcsetwinsize(its, _SCREEN)
-    first_byte = None
+    first_byte = last_byte = None
     start = perf_counter()
     process = subprocess.Popen(
         command.argv,
@@ -67,8 +68,8 @@ def once(command: Command, keep: BinaryIO | None = None) -> Run:
     )
     os.close(its)
     while data := _read(ours):
-        if first_byte is None:
-            first_byte = perf_counter() - start
+        last_byte = perf_counter() - start
+        first_byte = first_byte or last_byte
         if keep:
             keep.write(data)
     _, status, usage = os.wait4(process.pid, 0)
@@ -77,7 +78,8 @@ def once(command: Command, keep: BinaryIO | None = None) -> Run:
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode != command.code:
         sys.exit(f"exit code {process.returncode}: {shlex.join(command.argv)}")
-    return Run(seconds, seconds if first_byte is None else first_byte, usage.ru_maxrss * _PEAK_UNIT)
+    peak = usage.ru_maxrss * _PEAK_UNIT
+    return Run(seconds, first_byte or seconds, last_byte or seconds, peak)
 
 
 def _read(descriptor: int) -> bytes:
