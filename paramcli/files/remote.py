@@ -286,6 +286,9 @@ def _file_system(scheme: str, address: str) -> Any:  # noqa: ANN401 - as above
             return HfFileSystem()
         import fsspec
 
+        if scheme == "gs":
+            # Else gcsfs asks by gRPC of what kind the bucket is, which few who may read it may ask.
+            os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
         if scheme in ("http", "https"):
             from aiohttp import ClientTimeout
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["Server", "serving"]
+__all__ = ["Handler", "Server", "serving"]
 
 
 class Server(ThreadingHTTPServer):
@@ -21,8 +21,10 @@ class Server(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, folder: Path, *, ranges: bool = True) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(
+        self, folder: Path, *, ranges: bool = True, handler: type[Handler] | None = None
+    ) -> None:
+        super().__init__(("127.0.0.1", 0), handler or Handler)
         self.folder = folder
         self.ranges = ranges
         self.requests: list[str] = []
@@ -45,7 +47,9 @@ class Server(ThreadingHTTPServer):
         """Clients may go away."""
 
 
-class _Handler(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler):
+    """Answers with the file of the folder that a path names."""
+
     protocol_version = "HTTP/1.1"
     server: Server
 
@@ -57,6 +61,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         pass
+
+    def file(self) -> Path:
+        """Return the file that is asked for, which need not be there."""
+        return self.server.folder / self.path.partition("?")[0].lstrip("/")
 
     def _refuse(self, status: int) -> None:
         self.send_response(status)
@@ -79,7 +87,7 @@ class _Handler(BaseHTTPRequestHandler):
         if server.secret and server.secret not in self.path:
             self._refuse(401)
             return
-        path = server.folder / self.path.partition("?")[0].lstrip("/")
+        path = self.file()
         if not path.is_file():
             self._refuse(404)
             return
