@@ -87,8 +87,14 @@ def test_nothing_but_a_header_is_read(server: Server, tmp_path: Path) -> None:
 
 
 def test_nothing_but_the_directory_and_the_pickle_of_a_zip(server: Server, tmp_path: Path) -> None:
-    state = {f"model.layers.{n}.self_attn.q_proj.weight": torch.zeros(64, 64) for n in range(1000)}
-    torch.save(state, tmp_path / "model.pt")
+    """Of 1,000 tensors in 1 GiB, whose values torch leaves out as holes."""
+    size = MIB + 1024
+    state = {
+        f"model.layers.{n}.self_attn.q_proj.weight": torch.empty(size // 4) for n in range(1000)
+    }
+    with torch.serialization.skip_data():
+        torch.save(state, tmp_path / "model.pt")
+    assert (tmp_path / "model.pt").stat().st_size > 1000 * size
     found = paramcli.open(f"{server.address}/model.pt")
     assert len(found) == 1000
     assert len(server.requests) <= 5
