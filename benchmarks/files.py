@@ -18,7 +18,8 @@ if TYPE_CHECKING:  # imported where files are made, in a process of its own; see
     from torch import Tensor
 
 __all__ = [
-    "CHANGES", "FORMATS", "WIDTHS", "find", "find_changed", "find_doubled", "find_values", "shards",
+    "CHANGES", "FORMATS", "WIDTHS", "find", "find_changed", "find_doubled", "find_shards",
+    "find_values", "shards",
 ]  # fmt: skip
 
 FORMATS = {
@@ -28,7 +29,9 @@ FORMATS = {
     "sharded": "sharded",
 }
 _WIDTHS = {1_000: 736, 10_000: 8, 100_000: 8}  # of layers of 10 tensors; 736 makes 1 GiB of 1,000
-_SHARDS = 8
+_SHARDS, _MANY_SHARDS = 8, 2_000
+
+_IN_SHARDS = "shards"
 
 WIDTHS = {"float32": 1280, "bfloat16": 1792}
 """Widths of the layers of the files whose values are looked at, by dtype."""
@@ -40,6 +43,11 @@ _PIECE = 1 << 22  # elements made at a time
 def find(folder: str, form: str, count: int) -> str:
     """Return the path of the state dict of `count` tensors, making it where it is not there yet."""
     return os.path.join(_home(folder, str(count), f"{count:,} tensors"), FORMATS[form])
+
+
+def find_shards(folder: str) -> str:
+    """Return the path of 100,000 tensors in 2,000 shards, making it where it is not there yet."""
+    return os.path.join(_home(folder, _IN_SHARDS, f"{_MANY_SHARDS:,} shards"), FORMATS["sharded"])
 
 
 def find_values(folder: str, form: str, dtype: str) -> str:
@@ -97,6 +105,9 @@ def _make(folder: str, kind: str) -> None:
         paths = {form: os.path.join(home, name) for form, name in FORMATS.items()}
         if kind in WIDTHS:
             _save_values(kind, paths)
+        elif kind == _IN_SHARDS:
+            state = OrderedDict(_tensors(100_000, _WIDTHS[100_000]))
+            _save_sharded(state, paths["sharded"], _MANY_SHARDS)
         else:
             _save_shapes(int(kind), paths)
         os.rename(home, os.path.join(folder, kind))
@@ -110,7 +121,7 @@ def _save_shapes(count: int, paths: dict[str, str]) -> None:
     torch.save(state, paths["zip"])
     torch.save(state, paths["legacy"], _use_new_zipfile_serialization=False)
     save_file(state, paths["safetensors"], {"format": "pt"})
-    _save_sharded(state, paths["sharded"])
+    _save_sharded(state, paths["sharded"], _SHARDS)
 
 
 def _tensors(count: int, width: int) -> Iterator[tuple[str, Tensor]]:
@@ -129,15 +140,15 @@ def _tensors(count: int, width: int) -> Iterator[tuple[str, Tensor]]:
             yield f"{block}.mlp.conv_{part - 8}.weight", kernel
 
 
-def _save_sharded(state: OrderedDict[str, Tensor], folder: str) -> None:
+def _save_sharded(state: OrderedDict[str, Tensor], folder: str, count: int) -> None:
     from safetensors.torch import save_file
 
     os.mkdir(folder)
     names = list(state)
-    size = -(-len(names) // _SHARDS)
+    size = -(-len(names) // count)
     weight_map: dict[str, str] = {}
-    for number in range(_SHARDS):
-        file = f"model-{number + 1:05d}-of-{_SHARDS:05d}.safetensors"
+    for number in range(count):
+        file = f"model-{number + 1:05d}-of-{count:05d}.safetensors"
         held = names[number * size : (number + 1) * size]
         save_file({name: state[name] for name in held}, os.path.join(folder, file))
         weight_map |= dict.fromkeys(held, file)

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from benchmarks.compare import FASTER, LATER, LONGER, SLOWER, Case
-from benchmarks.files import FORMATS, find, shards
+from benchmarks.files import FORMATS, find, find_shards, shards
 from benchmarks.timing import Command
 
 if TYPE_CHECKING:
@@ -98,6 +98,20 @@ def many(folder: str) -> Iterator[Case]:
             )
 
 
+def in_shards(folder: str) -> Iterator[Case]:
+    """Time a list of 100,000 tensors in 2,000 shards."""
+    yield Case(
+        name="list.shards",
+        of="100,000 in 2,000 shards",
+        beside="nothing",
+        ours=_list(find_shards(folder)),
+        theirs=Command((sys.executable, "-c", "pass")),
+        measure=SLOWER,
+        limit=2_000,
+        peak=220,
+    )
+
+
 def scripts(folder: str) -> Iterator[Case]:
     """Time lists beside scripts that users write; the one without torch has no goal."""
     wanted = [(1_000, form, 15) for form in FORMATS]
@@ -153,6 +167,7 @@ BENCHMARKS: dict[str, Callable[[str], Iterator[Case]]] = {
     "list.start": start,
     "list.pipe": pipe,
     "list.many": many,
+    "list.shards": in_shards,
     "list.scripts": scripts,
     "list.screen": screen,
 }
