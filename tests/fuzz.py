@@ -53,7 +53,8 @@ STRICTER = [
     "not a checkpoint of any kind",
     "not one of torch.save", "list of storages", "states another length", "arguments are no tuple",
     "is not a number that a tensor can have",
-    "reaches past the end of its storage",
+    "reaches past the end of its storage", "a storage of no known class",
+    "is named by a number and by text",
 ]  # fmt: skip
 """What paramcli refuses and torch may accept; docs/security.md gives the reasons."""
 
@@ -62,7 +63,9 @@ LAXER = [
     "values to unpack",
     "requires_grad must be", "unrecognized function", "hasRecord", "multidisk", "AssertionError",
     "unhashable type", "expected at most", "is not callable", "is ambiguous", "cannot be walked",
-    "Unsupported operand", "Trying to call", "UnpicklingError",
+    "Unsupported operand", "Trying to call", "UnpicklingError", "invalid types",
+    "is not a type object", "object is not iterable", "invalid combination of arguments",
+    "is_coalesced = None",
 ]  # fmt: skip
 """What torch says of files that paramcli lists, and did not say that torch would refuse."""
 

@@ -240,8 +240,9 @@ def _end(file: File) -> tuple[int, int, int]:
     end = tail_start + at
     if tail[at - 20 : at - 16] == b"PK\6\7":
         _, disk, position, disks = _END64_LOCATOR(tail, at - 20)
-        mark, _, _, _, disk, first_disk, here, count, size, start = _END64(file.read(position, 56))
-        if mark != b"PK\6\6" or disks > 1:
+        record = file.read(position, 56)
+        mark, length, _, _, disk, first_disk, here, count, size, start = _END64(record)
+        if mark != b"PK\6\6" or disks > 1 or position + 12 + length != end - 20:
             raise _damaged(file, "the zip64 end record is not where it should be", position)
         end = position
     if disk or first_disk or here != count:

@@ -15,7 +15,7 @@ from paramcli.files import HeaderWindow
 from paramcli.sources.foreign import describe
 from paramcli.sources.pickles.calls import TensorCalls
 from paramcli.sources.pickles.machine import Machine
-from paramcli.sources.pickles.nodes import Dict, TypedStorage
+from paramcli.sources.pickles.nodes import TypedStorage
 from paramcli.sources.pickles.rebuild import BUILDERS, number
 from paramcli.sources.pickles.safety import judge
 from paramcli.sources.pickles.storages import StorageTable, key_text
@@ -106,9 +106,7 @@ class LegacyFile:
         if not _is_magic(file) or stream.next() != _MAGIC or stream.next() != _PROTOCOL:
             what, hint = describe(file.head(4096))
             raise SourceError(what, path=file.path, hint=hint)
-        order = _byteorder(stream.next())
-        if order != "little":
-            raise SourceError("a legacy checkpoint of a big-endian machine", path=file.path)
+        stream.next()  # of the machine that wrote it; numbers are little-endian on every one
         table = _Declared(file.path)
         root = stream.next(table)
         self._offsets = _offsets(file, stream.next(), table, stream.offset)
@@ -126,13 +124,6 @@ def _is_magic(file: File) -> bool:
         return type(Machine(file.head(_MAGIC_READ), file.path).run()) is int
     except SourceError:
         return False
-
-
-def _byteorder(system: object) -> str:
-    if type(system) is Dict:
-        facts = list(zip(system.pairs[::2], system.pairs[1::2], strict=True))
-        return "big" if ("little_endian", False) in facts else "little"
-    return "little"
 
 
 def _offsets(file: File, keys: object, table: StorageTable, start: int) -> dict[str, int]:

@@ -139,7 +139,7 @@ def _usual(text: str, path: str) -> tuple[list[TensorInfo], dict[str, str]] | No
         dtype, shape, stride, nbytes = view
         start = int(begin)
         if int(end) - start != nbytes:
-            raise _wrong_size(name, path)
+            return None  # what is wrong with it is said by whoever reads any header
         storage = new(Storage, (path, start, nbytes))
         fields = (name, dtype, shape, stride, 0, storage, "tensor", "strided", (), (), ())
         add(new(TensorInfo, fields))
@@ -162,8 +162,10 @@ def _any(text: str, path: str) -> tuple[list[TensorInfo], dict[str, str]]:
         raise SourceError("the header is not a JSON object", path=path)
     metadata: dict[str, str] = {}
     entries: list[TensorInfo] = []
-    if sum(name == "__metadata__" for name, _ in header) > 1:
+    names = Counter(name for name, _ in header)
+    if names["__metadata__"] > 1:
         raise SourceError("the header has its metadata twice", path=path)
+    _check_names(names, path)
     for name, value in header:
         if name == "__metadata__":
             metadata = _metadata(value, path)
@@ -222,11 +224,16 @@ def _view(
     return dtype, shape, tuple(reversed(stride)), count * dtype.bits // 8
 
 
+def _check_names(names: Counter[str], path: str) -> None:
+    (name, times), *_ = names.most_common(1) or [("", 0)]
+    if times > 1:
+        raise SourceError(f"two tensors are named {name!r}", path=path)
+
+
 def _check(entries: list[TensorInfo], file: File, data_start: int) -> None:
     """Names are unique; the data is covered once, from its first byte to the end of the file."""
     if len({info.name for info in entries}) != len(entries):
-        counts = Counter(info.name for info in entries)
-        raise SourceError(f"two tensors are named {counts.most_common(1)[0][0]!r}", path=file.path)
+        _check_names(Counter(info.name for info in entries), file.path)
     end = 0
     for begin, nbytes in sorted((info.storage.key, info.storage.nbytes) for info in entries):
         if begin != end:

@@ -209,7 +209,6 @@ def legacy_files() -> Files:
         "legacy no keys": handmade.torch_legacy(root, {}),
         "legacy version": handmade.torch_legacy(root, version=1002),
         "legacy version of text": handmade.torch_legacy(root, version="x"),
-        "legacy big-endian": handmade.torch_legacy(root, system={"little_endian": False}),
         "legacy magic": handmade.torch_legacy(root, magic=pickled(1)),
         "legacy view": handmade.torch_legacy(
             {"w": tensor(handmade.legacy_storage(view=("v", 5, 5)))}

@@ -38,6 +38,7 @@ class StorageTable:
         self.builders: Mapping[str, Builder] = BUILDERS
         self._by_name: dict[str, TypedStorage] = {}
         self._names: set[str] = set()
+        self._numbered: set[str] = set()  # keys that are written as numbers
         self._batches: list[_Batch] = []
 
     def holds(self, names: Sequence[str], sizes: Sequence[int]) -> bool:  # noqa: ARG002 - for those that know
@@ -94,7 +95,12 @@ class StorageTable:
         dtype = STORAGE_DTYPES.get(cls.path) if type(cls) is Global else None
         if dtype is None:
             raise ValueError("a storage of no known class")
-        return self.one(dtype, key_text(key), number(numel))
+        name = key_text(key)
+        if (name in self._numbered) != (type(key) is int) and self.prefix + name in self._names:
+            raise ValueError(f"storage {name!r} is named by a number and by text")
+        if type(key) is int:
+            self._numbered.add(name)
+        return self.one(dtype, name, number(numel))
 
 
 def key_text(key: object) -> str:

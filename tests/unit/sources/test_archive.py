@@ -101,6 +101,9 @@ def test_zip64_end_record(path: Path) -> None:
         read_all(GOOD[:END] + wide + patched(8, "<Q", 1, locator) + ones, path)
     with pytest.raises(SourceError):
         read_all(GOOD[:END] + wide + patched(8, "<Q", 1 << 63, locator) + ones, path)
+    for length in (0, 43, 45, 1 << 63):  # of the record, which ends where the locator begins
+        with pytest.raises(SourceError, match="zip64"):
+            read_all(GOOD[:END] + patched(4, "<Q", length, wide) + locator + ones, path)
 
 
 def test_zip64_sizes_and_offset(path: Path) -> None:

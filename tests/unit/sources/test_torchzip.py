@@ -134,6 +134,14 @@ def test_first_mention_of_a_storage_counts(opened: Open) -> None:
     assert checkpoint["a"].storage == checkpoint["b"].storage
 
 
+def test_an_entry_named_by_a_number_and_by_text(opened: Open, refused: Refuse) -> None:
+    """torch would read it twice, and see no sharing where there is."""
+    assert len(opened(torch_zip({"a": tensor(storage(0)), "b": tensor(storage(0))})).groups()) == 1
+    for keys in ((0, "0"), ("0", 0)):
+        made = torch_zip({key: tensor(storage(of)) for key, of in zip("ab", keys, strict=True)})
+        assert "by a number and by text" in refused(made)
+
+
 def test_storages_are_found_in_the_file(opened: Open) -> None:
     content = bytes(range(24))
     checkpoint = opened(torch_zip(PICKLE, {"0": content}))
