@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import stat
 import subprocess
@@ -162,6 +163,33 @@ def test_a_full_disk(target: Path, limit: int, reserve: str) -> None:
         "files may not be as large here; what stood there before is untouched\n"
     )
     assert target.read_bytes() == OLD
+
+
+SMALL = """
+mount -t tmpfs -o size=1m none "$1" && cp "$2" "$1/$3" || exit 99
+"$4" -c "$5" "$1/$3" 100000000 "$6"; code=$?
+ls -A "$1"; cat "$1/$3"; exit $code
+"""
+
+
+@pytest.mark.parametrize(("name", "reserve"), [(FILES[0], "reserve"), (FILES[1], "grow")])
+def test_a_small_file_system(tmp_path: Path, name: str, reserve: str) -> None:
+    """One of a megabyte, mounted for this alone, where the kernel lets users do that."""
+    old, there = tmp_path / "old", tmp_path / "there"
+    old.write_bytes(OLD)
+    there.mkdir()
+    argv = ["unshare", "-rm", "bash", "-c", SMALL, "bash", str(there), str(old), name,
+            sys.executable, LIMITED, reserve]  # fmt: skip
+    if not shutil.which("unshare"):
+        pytest.skip("there is no unshare to mount a small file system with")
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=ROOT)
+    if done.stderr.startswith(("unshare:", "mount:")):
+        pytest.skip(f"no small file system can be mounted: {done.stderr.strip()}")
+    assert done.returncode == 2, done.stderr
+    problem, hint, *left = done.stdout.splitlines()
+    assert problem == f"{there / name}: cannot be written: no space left on device"
+    assert "untouched" in hint
+    assert left == [name, OLD.decode()]
 
 
 def test_a_source_that_shrinks(tmp_path: Path) -> None:
