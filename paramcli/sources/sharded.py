@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 __all__ = ["NAMES", "SUFFIXES", "main_file", "open_index"]
 
 MAX_INDEX = 256 << 20
+_BRACKETS = 1_000
+"""Arrays and objects that an index may hold, and one more for every 8 characters, since names may
+have brackets too: the parser makes objects of them that are 40 times as large."""
 NAMES = "paramcli.names"
 """Where an index keeps every name in order, those without bytes of their own included. It stands in
 its metadata where `weight_map` and the ties of the shards would give another order."""
@@ -144,7 +147,10 @@ def _index(file: File) -> tuple[dict[str, str], str | None, dict[str, int] | Non
     if file.size > MAX_INDEX:
         raise SourceError(f"an index of {file.size:,} bytes", path=file.path)
     try:
-        index = json.loads(file.read(0, file.size).decode(), object_pairs_hook=_unique)
+        text = file.read(0, file.size).decode()
+        if text.count("[") + text.count("{") > _BRACKETS + len(text) // 8:
+            raise ValueError("more arrays and objects than an index has")  # noqa: TRY301
+        index = json.loads(text, object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
         raise SourceError(f"the index cannot be read: {error}", path=file.path) from None
     weight_map = index.get("weight_map") if isinstance(index, dict) else None

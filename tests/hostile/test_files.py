@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests import sample_files
 from tests.hostile import files
 from tests.property.test_law4_arbitrary_bytes import watched
 
@@ -84,6 +85,31 @@ def test_refused(name: str, tmp_path: Path, run: Run) -> None:
     assert len(lines) == 1 or "^" in done.err or (len(lines) == 2 and lines[1][:6] == "hint: ")
     assert calls < CALLS
     assert len(done.err) < 2_000
+
+
+BRACKETS = ["[],", "{},", "[[[]]],", "1.5,", "999,", '"":0,', '"":{},', '"":"",', '"":[],']
+
+
+@pytest.mark.parametrize("of", BRACKETS)
+@pytest.mark.parametrize("around", ['{"a":[%s]}', '{"a":{%s}}', "{%s}", '{"__metadata__":{%s}}'])
+def test_json_that_is_large_only_as_objects(of: str, around: str, tmp_path: Path, run: Run) -> None:
+    """Two megabytes of which a parser would make eighty."""
+    text = around % (of * (1 << 21))[: 1 << 21].rpartition(",")[0]
+    target = tmp_path / "model.safetensors"
+    target.write_bytes(len(text).to_bytes(8, "little") + text.encode())
+    done, most = peak(lambda: run("list", str(target)))
+    assert done.code == 2
+    assert most < 45 << 20, most
+
+
+@pytest.mark.parametrize("of", BRACKETS[:3])
+def test_an_index_that_is_large_only_as_objects(of: str, tmp_path: Path, run: Run) -> None:
+    target = tmp_path / sample_files.INDEX
+    many = (of * (1 << 21))[: 1 << 21].rpartition(",")[0]
+    target.write_text(f'{{"weight_map":[{many}]}}')
+    done, most = peak(lambda: run("list", str(target)))
+    assert (done.code, "more arrays and objects" in done.err) == (2, True)
+    assert most < 20 << 20
 
 
 @pytest.mark.parametrize("name", fine_files())
