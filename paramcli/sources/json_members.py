@@ -60,6 +60,8 @@ def value_at(text: str, pos: int) -> tuple[object, int]:
             if len(window) < size:
                 raise ValueError(f"{error} of the value at character {pos:,}") from None
         else:
+            if "\\u" in window[:end]:
+                _whole(json.dumps(found, ensure_ascii=False))
             return found, pos + end
     raise ValueError(f"the value at character {pos:,} is longer than a tensor can need")
 
@@ -80,14 +82,8 @@ def _whole(text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise ValueError(f"{text!r} is no text") from None
+        raise ValueError(f"{text[:80]!r} has half a character") from None
     return text
-
-
-def _pairs(pairs: list[tuple[str, object]]) -> Pairs:
-    for text in (text for pair in pairs for text in pair if type(text) is str):
-        _whole(text)
-    return Pairs(pairs)
 
 
 def _no_constant(name: str) -> NoReturn:
@@ -98,6 +94,4 @@ def _number(digits: str) -> int:
     return int(digits) if digits != "-0" else -1  # no size for the reference reader either
 
 
-_DECODER = json.JSONDecoder(
-    object_pairs_hook=_pairs, parse_int=_number, parse_constant=_no_constant
-)
+_DECODER = json.JSONDecoder(object_pairs_hook=Pairs, parse_int=_number, parse_constant=_no_constant)

@@ -249,6 +249,9 @@ RULES = {
     "too large to count": (
         safetensors(header(("a", entry(shape=[1 << 32, 1 << 32], offsets=[0, 0])))), "counted",
     ),
+    "half a character in what nobody reads": (
+        safetensors(ONE.replace('"shape"', r'"x": [1, "\ud800"], "shape"'), b"x"), "character",
+    ),
     "half a byte": (safetensors(header(("a", entry("F4", [3], [0, 1]))), b"x"), "whole bytes"),
     "size is another": (safetensors(header(("a", entry(shape=[2]))), b"x"), "size"),
     "hole at the start": (safetensors(header(("a", entry(offsets=[1, 2]))), b"xx"), "hole"),
