@@ -62,9 +62,11 @@ def lay(section: Section, page: Page, room: int) -> Iterator[str]:
 
 
 def room_of(sections: Sequence[Section], page: Page) -> int:
-    """Cells of the left column that suit all these sections."""
+    """Cells of the left column that suit all these sections: what the right one can spare."""
     facts = [fact for section in sections for fact in section.facts]
-    return min(max((page.cells(fact.title) for fact in facts), default=0), page.width * 2 // 5)
+    titles = max((page.cells(fact.title) for fact in facts), default=0)
+    texts = max((page.cells(fact.text) for fact in facts), default=0)
+    return min(titles, max(page.width * 2 // 5, page.width - len(GAP) - texts))
 
 
 def widest(section: Section, page: Page, room: int) -> int:

@@ -41,11 +41,11 @@ def test_screen(
 
 def test_folded_screen(shows: dict[str, ShowReport | FileReport]) -> None:
     """Where nothing may be cut, long names go on below themselves."""
-    for name, lines in (
-        ("plain", ["transformer.encoder.layers.", "11.self_attn.in_proj_weight"]),
-        ("hostile", ["optimizer.param_groups.", "0.weight_decay"]),
+    for name, width, lines in (
+        ("plain", 60, ["transformer.encoder.layers.", "11.self_attn.in_proj_weight"]),
+        ("hostile", 36, ["optimizer.param_groups.", "0.weight_decay"]),
     ):
-        drawing = "".join(draw(shows[name], width=60, cut=False, heading="a\nheading"))
+        drawing = "".join(draw(shows[name], width=width, cut=False, heading="a\nheading"))
         assert drawing.startswith("a\\nheading\n")
         found = [line.split()[0] for line in drawing.splitlines() if line.strip()]
         at = found.index(lines[0])
