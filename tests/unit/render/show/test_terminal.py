@@ -43,7 +43,7 @@ def test_folded_screen(shows: dict[str, ShowReport | FileReport]) -> None:
     """Where nothing may be cut, long names go on below themselves."""
     for name, width, lines in (
         ("plain", 60, ["transformer.encoder.layers.", "11.self_attn.in_proj_weight"]),
-        ("hostile", 36, ["optimizer.param_groups.", "0.weight_decay"]),
+        ("hostile", 36, ["optimizer.param_groups.0.", "weight_decay"]),
     ):
         drawing = "".join(draw(shows[name], width=width, cut=False, heading="a\nheading"))
         assert drawing.startswith("a\\nheading\n")
