@@ -36,7 +36,8 @@ _MAX_BESIDE = 100_000_000
 
 _MODULE = "torch.distributed.checkpoint.metadata"
 _UNDERSTOOD = (
-    r"torch\.distributed\.checkpoint\.(metadata|filesystem|planner)\._?[A-Z]\w*|pathlib\.\w*Path"
+    r"torch\.distributed\.checkpoint\.(metadata|filesystem|planner)\._?[A-Z]\w*"
+    r"|pathlib\.(_local\.)?\w*Path"
 )
 
 

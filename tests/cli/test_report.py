@@ -207,24 +207,32 @@ def pixels(path: Path) -> list[list[tuple[int, ...]]]:
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here to draw a page")
-@pytest.mark.parametrize("width", [500, 1280])
+@pytest.mark.parametrize("verb", ["list", "show", "diff"])
+@pytest.mark.parametrize("width", [390, 1280])
 @pytest.mark.parametrize("dark", [False, True])
 def test_a_browser_draws_it(
-    pair: tuple[str, str], width: int, *, dark: bool, tmp_path: Path
+    pair: tuple[str, str], verb: str, width: int, *, dark: bool, tmp_path: Path
 ) -> None:
-    """On a page of its scheme's colour stands something, and nothing sticks out at the right."""
-    page, picture = tmp_path / "x.html", tmp_path / "x.png"
-    assert main(["diff", *pair, "--report", str(page)]) == 1
+    """On a page of its scheme's colour stands something, and nothing sticks out at the right.
+
+    A window is never narrower than 500 pixels, so the page stands in a frame as wide as a phone.
+    """
+    page, picture, frame = (tmp_path / name for name in ("x.html", "x.png", "frame.html"))
+    argv = {"list": [pair[0]], "show": [pair[0], "*"], "diff": [*pair]}[verb]
+    assert main([verb, *argv, "--report", str(page)]) == (1 if verb == "diff" else 0)
+    frame.write_text(
+        f'<body style="margin:0"><iframe src="x.html" width="{width}" height="400" frameborder="0">'
+    )
     assert CHROMIUM is not None
     subprocess.run(
         [
             CHROMIUM, *QUIET, f"--user-data-dir={tmp_path / 'profile'}",
             f"--blink-settings=preferredColorScheme={0 if dark else 1}",
-            f"--window-size={width},400", f"--screenshot={picture}", page.as_uri(),
+            f"--window-size={max(width, 500)},400", f"--screenshot={picture}", frame.as_uri(),
         ],
         check=True, timeout=100, capture_output=True,
     )  # fmt: skip
-    rows = pixels(picture)
+    rows = [row[:width] for row in pixels(picture)]
     assert len(rows[0]) == width
     ground = (20, 22, 27) if dark else (251, 251, 250)
     assert rows[0][0][:3] == ground

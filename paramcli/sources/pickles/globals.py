@@ -25,9 +25,8 @@ _FAMILIAR = frozenset(
         "numpy._core.multiarray._reconstruct", "numpy._core.multiarray.scalar",
         "numpy._core.numeric._frombuffer", "numpy.core.multiarray._reconstruct",
         "numpy.core.multiarray.scalar", "numpy.core.numeric._frombuffer", "numpy.dtype",
-        "numpy.ndarray", "numpy.random._pickle.__randomstate_ctor", "pathlib.Path",
-        "pathlib.PosixPath", "pathlib.PurePath", "pathlib.PurePosixPath", "pathlib.PureWindowsPath",
-        "pathlib.WindowsPath", "torch.Generator", "torch.ScriptModule", "torch.ScriptObject",
+        "numpy.ndarray", "numpy.random._pickle.__randomstate_ctor", "torch.Generator",
+        "torch.ScriptModule", "torch.ScriptObject",
         "torch._C._nn.gelu", "torch.channels_last", "torch.channels_last_3d",
         "torch.contiguous_format", "torch.distributed.checkpoint.filesystem._StorageInfo",
         "torch.distributed.tensor.DTensor", "torch.memory_format", "torch.nn.functional.gelu",
@@ -42,6 +41,7 @@ _CLASSES = re.compile(
     r"|torch\.nn\.utils\.rnn|torch\.optim\.[a-z_]+|torch\.ao\.quantization\.[a-z_]+|numpy\.dtypes"
     r"|torch\.distributed\.checkpoint\.metadata|torch\.distributed\.tensor\.[a-z_]+)"
     r"\.[A-Z][A-Za-z0-9_]*"
+    r"|pathlib\.(?:_local\.)?(?:Pure)?(?:Posix|Windows)?Path"  # _local in Python 3.13
     r"|numpy\.(?:bool_?|u?int(?:8|16|32|64)|float(?:16|32|64)|complex(?:64|128))"
 )
 """Layers, optimizers, types and scalars, none of which does more than hold what it is given.

@@ -269,9 +269,9 @@ def test_large_work_is_shared_and_small_is_not(
     asked: list[int | None] = []
     real = workers.spread
 
-    def spread(work: object, jobs: object, count: int | None = None) -> object:
+    def spread(work: object, jobs: object, count: int | None = None, *more: object) -> object:
         asked.append(count)
-        return real(work, jobs, count)  # type: ignore[arg-type]
+        return real(work, jobs, count, *more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(summary, "spread", spread)
     monkeypatch.setattr(summary, "available", lambda: 2)

@@ -50,6 +50,7 @@ DANGEROUS = [
     "pdb.run",
     "code.interact",
     "pathlib.os.system",
+    "pathlib._local.os.Path",
     "torch.nn.modules.os.Thing",
     "torch.nn.modules.subprocess.Popen",
     "torch.distributed.checkpoint.metadata.os.system",
@@ -92,6 +93,8 @@ FAMILIAR = [
     "torch.ao.nn.quantized.modules.linear.Linear",
     "argparse.Namespace",
     "pathlib.PosixPath",
+    "pathlib._local.PosixPath",  # as Python 3.13 has it
+    "pathlib.PureWindowsPath",
     "datetime.datetime",
     "numpy.core.multiarray._reconstruct",
     "numpy._core.multiarray.scalar",
