@@ -44,7 +44,8 @@ svg{display:block}.fill{fill:var(--bar)}.track{fill:var(--track)}
 td svg{width:8rem;height:.6rem;margin:.45rem 0}.wide{width:100%;height:4.5rem;padding:.75rem}
 summary{cursor:pointer;padding:.5rem .75rem;font-weight:600}
 .more{color:var(--soft);padding:.4rem .75rem;margin:0}
-@media(max-width:40rem){th,td{padding:.35rem .5rem}}
+@media(max-width:40rem){table{font-size:.84rem}th,td{padding:.35rem .4rem}td.c{min-width:7rem}
+td svg{width:4rem}}
 @media print{.card{border-color:#ccc}}
 """
 
