@@ -25,6 +25,7 @@ $(STAMPS)/check: $(STAMPS)/test
 	@touch $@
 
 FUZZ_SECONDS ?= 60
+BENCH ?=
 
 .PHONY: help demo test property fuzz check fmt bench samples docs dist clean
 
@@ -52,8 +53,8 @@ fmt: $(STAMPS)/check ## put the code into its form
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
 
-bench: $(STAMPS)/test ## time it against what people do instead
-	$(BIN)/python -m benchmarks.run
+bench: $(STAMPS)/test ## time it against what people do instead (BENCH=--quick: in two minutes)
+	$(BIN)/python -m benchmarks.run --write docs/benchmarks.md $(BENCH)
 
 samples: $(STAMPS)/run ## build the sample checkpoints anew
 	$(BIN)/python -m sample_models.make

@@ -86,11 +86,11 @@ class Case:
     long: bool = False
 
 
-def timed(case: Case, times: int) -> tuple[str, ...]:
+def timed(case: Case, times: int, *, warm_up: bool) -> tuple[str, ...]:
     """Check the answers where both sides give one, then time both; one cell for each heading."""
     if case.same:
         _check(case)
-    pairs = in_turn(case.ours, case.theirs, times, warm=bool(case.same))
+    pairs = in_turn(case.ours, case.theirs, times, warm=bool(case.same) or not warm_up)
     measure = case.measure
     ratios = [measure.compare(measure.value(a), measure.value(b)) for a, b in pairs]
     middle = statistics.median(ratios)

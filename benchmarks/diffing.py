@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from benchmarks.compare import FASTER, LONGER, Case
-from benchmarks.files import WIDTHS, find, find_changed, find_values
+from benchmarks.files import WIDTHS, find, find_changed, find_values, size
 from benchmarks.listing import PARAMCLI
 from benchmarks.timing import Command
 
@@ -106,7 +106,7 @@ def metrics(folder: str) -> Iterator[Case]:
         a = find_values(folder, "safetensors", dtype)
         for change, limit in (("few", 0.8), ("all", {"float32": 1.0, "bfloat16": 1.6}[dtype])):
             b = find_changed(folder, "safetensors", dtype, change)
-            of = f"4 GiB {dtype}, {'5 %' if change == 'few' else 'all'} changed"
+            of = f"{size()} {dtype}, {'5 %' if change == 'few' else 'all'} changed"
             yield Case(
                 name="diff.metrics", of=of, beside="cat A B", ours=_diff(a, b), theirs=_cat(a, b),
                 measure=LONGER, limit=limit, peak=_PEAK,
@@ -133,7 +133,7 @@ def equality(folder: str) -> Iterator[Case]:
     a = find_values(folder, "safetensors", "float32")
     b = find_changed(folder, "safetensors", "float32", "none")
     yield Case(
-        name="diff.equality", of="4 GiB float32, equal", beside="memcmp in C",
+        name="diff.equality", of=f"{size()} float32, equal", beside="memcmp in C",
         ours=_diff(a, b, code=0), theirs=Command((program, a, b)), measure=LONGER, limit=1.7,
         peak=_PEAK,
     )  # fmt: skip
@@ -147,7 +147,7 @@ def formats(folder: str) -> Iterator[Case]:
         find_changed(folder, "safetensors", "float32", "few"),
     )
     yield Case(
-        name="diff.formats", of="4 GiB float32 zip, 5 % changed", beside="safetensors",
+        name="diff.formats", of=f"{size()} float32 zip, 5 % changed", beside="safetensors",
         ours=_diff(*zips), theirs=_diff(*plain), measure=LONGER, limit=1.15, peak=_PEAK,
     )  # fmt: skip
 
@@ -158,26 +158,11 @@ def scripts(folder: str) -> Iterator[Case]:
         a = find_values(folder, "safetensors", dtype)
         b = find_changed(folder, "safetensors", dtype, "few")
         yield Case(
-            name="diff.scripts", of=f"4 GiB {dtype}, 5 % changed",
+            name="diff.scripts", of=f"{size()} {dtype}, 5 % changed",
             beside="load_file, equal, norm, cosine", ours=_diff(a, b),
             theirs=Command((sys.executable, "-c", _SCRIPT, a, b)), measure=FASTER, limit=20,
             same="changes", long=True,
         )  # fmt: skip
-
-
-def peers(folder: str) -> Iterator[Case]:
-    """Time sft-cli, where its command is installed: `pip install sft-cli`, in a venv of its own."""
-    sft = shutil.which("sft")
-    if sft is None:
-        print("diff.peers: there is no sft here; pip install sft-cli", file=sys.stderr)
-        return
-    a = find_values(folder, "safetensors", "float32")
-    b = find_changed(folder, "safetensors", "float32", "few")
-    yield Case(
-        name="diff.peers", of="4 GiB float32, 5 % changed", beside="sft diff --delta",
-        ours=_diff(a, b), theirs=Command((sft, "diff", a, b, "--delta")), measure=FASTER,
-        limit=50, same="peer", long=True,
-    )  # fmt: skip
 
 
 def shapes(folder: str) -> Iterator[Case]:
@@ -195,6 +180,5 @@ BENCHMARKS: dict[str, Callable[[str], Iterator[Case]]] = {
     "diff.equality": equality,
     "diff.formats": formats,
     "diff.scripts": scripts,
-    "diff.peers": peers,
     "diff.shapes": shapes,
 }

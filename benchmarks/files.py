@@ -18,8 +18,8 @@ if TYPE_CHECKING:  # imported where files are made, in a process of its own; see
     from torch import Tensor
 
 __all__ = [
-    "CHANGES", "FORMATS", "WIDTHS", "find", "find_changed", "find_doubled", "find_shards",
-    "find_values", "shards",
+    "CHANGES", "FORMATS", "MIB", "WIDTHS", "find", "find_changed", "find_doubled", "find_shards",
+    "find_values", "mib", "shards", "size",
 ]  # fmt: skip
 
 FORMATS = {
@@ -28,16 +28,32 @@ FORMATS = {
     "safetensors": "model.safetensors",
     "sharded": "sharded",
 }
-_WIDTHS = {1_000: 736, 10_000: 8, 100_000: 8}  # of layers of 10 tensors; 736 makes 1 GiB of 1,000
 _SHARDS, _MANY_SHARDS = 8, 2_000
 
 _IN_SHARDS = "shards"
 
 WIDTHS = {"float32": 1280, "bfloat16": 1792}
 """Widths of the layers of the files whose values are looked at, by dtype."""
-_VALUES_BYTES = 4 << 30
-_VALUES_LAYERS = 51  # of 10 tensors; with an embedding and a norm these are 512
+MIB = "BENCHMARK_MIB"
+"""The variable that says how large the files are whose values are looked at."""
+_LAYER = 80  # MiB of one of 10 tensors; with an embedding and a norm those of 4 GiB are 512
 _PIECE = 1 << 22  # elements made at a time
+
+
+def mib() -> int:
+    """MiB of a file whose values are looked at."""
+    return int(os.environ.get(MIB, "4096"))
+
+
+def size(of: int = 1) -> str:
+    """Say that in words, or the `of`-th part of it."""
+    part = mib() // of
+    return f"{part >> 10} GiB" if part >= 1024 else f"{part} MiB"
+
+
+def _width(count: int) -> int:
+    """Width of layers of 10 tensors: 1,000 are as large as a quarter of the files of values."""
+    return int(736 * math.sqrt(mib() / 4096)) & ~3 if count == 1_000 else 8
 
 
 def find(folder: str, form: str, count: int) -> str:
@@ -51,8 +67,8 @@ def find_shards(folder: str) -> str:
 
 
 def find_values(folder: str, form: str, dtype: str) -> str:
-    """Return the path of 4 GiB of weights of `dtype`, a zip or safetensors; made if not there."""
-    return os.path.join(_home(folder, dtype, f"{dtype} values, 8 GiB,"), FORMATS[form])
+    """Return the path of weights of `dtype`, a zip or safetensors; made if not there."""
+    return os.path.join(_home(folder, dtype, f"{dtype} values, twice {size()},"), FORMATS[form])
 
 
 CHANGES = {"few": 20, "all": 1, "none": 0}
@@ -106,7 +122,7 @@ def _make(folder: str, kind: str) -> None:
         if kind in WIDTHS:
             _save_values(kind, paths)
         elif kind == _IN_SHARDS:
-            state = OrderedDict(_tensors(100_000, _WIDTHS[100_000]))
+            state = OrderedDict(_tensors(100_000, _width(100_000)))
             _save_sharded(state, paths["sharded"], _MANY_SHARDS)
         else:
             _save_shapes(int(kind), paths)
@@ -117,7 +133,7 @@ def _save_shapes(count: int, paths: dict[str, str]) -> None:
     import torch
     from safetensors.torch import save_file
 
-    state = OrderedDict(_tensors(count, _WIDTHS[count]))
+    state = OrderedDict(_tensors(count, _width(count)))
     torch.save(state, paths["zip"])
     torch.save(state, paths["legacy"], _use_new_zipfile_serialization=False)
     save_file(state, paths["safetensors"], {"format": "pt"})
@@ -192,8 +208,8 @@ def _save_values(dtype: str, paths: dict[str, str]) -> None:
 
 def _shapes(width: int, itemsize: int) -> Iterator[tuple[str, tuple[int, ...]]]:
     """Yield layers as transformers have them, and the embedding that makes the bytes full."""
-    left = _VALUES_BYTES // itemsize
-    for layer in range(_VALUES_LAYERS):
+    left = (mib() << 20) // itemsize
+    for layer in range(mib() // _LAYER):
         block = f"model.layers.{layer}"
         for part in "qkvo":
             yield f"{block}.attn.{part}.weight", (width, width)

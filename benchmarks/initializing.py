@@ -11,6 +11,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from benchmarks.compare import FASTER, LONGER, SLOWER, Case
+from benchmarks.files import mib
 from benchmarks.timing import Command
 
 if TYPE_CHECKING:
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BENCHMARKS"]
 
-_SIZES = {"vocab": 50257, "d_model": 1280, "layers": 36, "heads": 20, "context": 1024}
-_BYTES = {"float32": 3_097_000_000, "bfloat16": 1_549_000_000}
+_WIDTHS = {"float32": 4, "bfloat16": 2}
 _PEAK = 400
 _TARGET = "sample_models.tiny_gpt:TinyGPT"
 _CASES = (
@@ -63,6 +63,23 @@ d = 12288
 """
 
 
+def _sizes() -> dict[str, int]:
+    """The arguments of the GPT: as many layers as suit the other files, 36 beside 4 GiB."""
+    layers = max(1, 36 * mib() // 4096)
+    return {"vocab": 50257, "d_model": 1280, "layers": layers, "heads": 20, "context": 1024}
+
+
+def _parameters() -> int:
+    """About how many parameters it has then."""
+    sizes = _sizes()
+    width = sizes["d_model"]
+    return (sizes["vocab"] + sizes["context"] + 12 * width * sizes["layers"]) * width
+
+
+def _millions() -> str:
+    return f"{_parameters() / 1e6:.0f} M"
+
+
 def _paths(folder: str) -> tuple[str, str]:
     written = os.path.join(folder, "initialized")
     os.makedirs(written, exist_ok=True)
@@ -70,7 +87,7 @@ def _paths(folder: str) -> tuple[str, str]:
 
 
 def _ours(scheme: str, dtype: str, path: str) -> Command:
-    arguments = [part for name, size in _SIZES.items() for part in ("--arg", f"{name}={size}")]
+    arguments = [part for name, size in _sizes().items() for part in ("--arg", f"{name}={size}")]
     argv = [sys.executable, "-m", "paramcli", "init", _TARGET, *arguments]
     return Command((*argv, "--scheme", scheme, "--dtype", dtype, "-o", path))
 
@@ -78,12 +95,12 @@ def _ours(scheme: str, dtype: str, path: str) -> Command:
 def scripts(folder: str) -> Iterator[Case]:
     """Time two schemes and two dtypes beside what users write."""
     ours, theirs = _paths(folder)
-    sizes = ", ".join(f"{name}={size}" for name, size in _SIZES.items())
+    sizes = ", ".join(f"{name}={size}" for name, size in _sizes().items())
     for scheme, draw, dtype, goal in _CASES:
         script = _SCRIPT.format(draw=draw, sizes=sizes, dtype=dtype, path=theirs)
         yield Case(
             name="init.script",
-            of=f"774 M, {scheme}, {dtype}",
+            of=f"{_millions()}, {scheme}, {dtype}",
             beside="build, apply, save_model",
             ours=_ours(scheme, dtype, ours),
             theirs=Command((sys.executable, "-c", script)),
@@ -97,11 +114,11 @@ def scripts(folder: str) -> Iterator[Case]:
 def writes(folder: str) -> Iterator[Case]:
     """Time it beside writing as many bytes."""
     ours, theirs = _paths(folder)
-    for dtype, size in _BYTES.items():
-        write = _WRITE.format(path=theirs, size=size)
+    for dtype, width in _WIDTHS.items():
+        write = _WRITE.format(path=theirs, size=width * _parameters())
         yield Case(
             name="init.write",
-            of=f"774 M, gpt2, {dtype}",
+            of=f"{_millions()}, gpt2, {dtype}",
             beside="as many bytes",
             ours=_ours("gpt2", dtype, ours),
             theirs=Command((sys.executable, "-c", write)),

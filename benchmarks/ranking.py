@@ -11,7 +11,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from benchmarks.compare import SLOWER, WORKING, Case
-from benchmarks.files import find_changed, find_values
+from benchmarks.files import find_changed, find_values, size
 from benchmarks.timing import Command
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def comparing(folder: str) -> Iterator[Case]:
     ours, theirs = _pair("diff", path, find_changed(folder, "safetensors", "float32", "all"))
     yield Case(
         name="ranks.diff",
-        of=f"4 GiB float32, {_RANKS} ranks",
+        of=f"{size()} float32, {_RANKS} ranks",
         beside="one process",
         ours=ours,
         theirs=theirs,
@@ -68,7 +68,7 @@ def drawing(folder: str) -> Iterator[Case]:
     ours, theirs = _pair("init", path, "--scheme", "normal(std=0.02)", "-o", out)
     yield Case(
         name="ranks.init",
-        of=f"4 GiB float32, {_RANKS} ranks",
+        of=f"{size()} float32, {_RANKS} ranks",
         beside="one process",
         ours=ours,
         theirs=theirs,

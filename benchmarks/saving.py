@@ -11,7 +11,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from benchmarks.compare import FASTER, LONGER, Case
-from benchmarks.files import FORMATS, find
+from benchmarks.files import FORMATS, find, size
 from benchmarks.timing import Command
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def copies(folder: str) -> Iterator[Case]:
         copy = ("sh", "-c", 'cp "$0" "$1" && sync "$1"', *_paths(folder, form))
         yield Case(
             name="save.copy",
-            of=f"1 GiB safetensors to {form}",
+            of=f"{size(4)} safetensors to {form}",
             beside="cp, sync",
             ours=_ours(folder, form),
             theirs=Command(copy),
@@ -71,7 +71,7 @@ def scripts(folder: str) -> Iterator[Case]:
     for form, script in _SCRIPTS.items():
         yield Case(
             name="save.script",
-            of=f"1 GiB safetensors to {form}",
+            of=f"{size(4)} safetensors to {form}",
             beside={"safetensors": "save_file", "zip": "torch.save"}[form],
             ours=_ours(folder, form),
             theirs=Command((sys.executable, "-c", script, *_paths(folder, form))),

@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from benchmarks.compare import FASTER, LONGER, Case
-from benchmarks.files import WIDTHS, find_values
+from benchmarks.files import WIDTHS, find_values, size
 from benchmarks.listing import PARAMCLI
 from benchmarks.timing import Command
 
@@ -92,7 +92,7 @@ def moments(folder: str) -> Iterator[Case]:
     for dtype, form, path in _files(folder):
         yield Case(
             name="show.moments",
-            of=f"4 GiB {dtype} {form}, summarize",
+            of=f"{size()} {dtype} {form}, summarize",
             beside="sum",
             ours=_moments(path),
             theirs=_sum(path, dtype),
@@ -107,7 +107,7 @@ def everything(folder: str) -> Iterator[Case]:
     for dtype, form, path in _files(folder):
         yield Case(
             name="show.all",
-            of=f"4 GiB {dtype} {form}",
+            of=f"{size()} {dtype} {form}",
             beside="sum",
             ours=_everything(path),
             theirs=_sum(path, dtype),
@@ -123,7 +123,7 @@ def scripts(folder: str) -> Iterator[Case]:
         for ours, what in ((_moments(path), ", summarize"), (_everything(path), "")):
             yield Case(
                 name="show.scripts",
-                of=f"4 GiB {dtype} {form}{what}",
+                of=f"{size()} {dtype} {form}{what}",
                 beside={"safetensors": "load_file", "zip": "torch.load"}[form],
                 ours=ours,
                 theirs=_user_script(form, path),

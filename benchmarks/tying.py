@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from benchmarks.compare import FASTER, LONGER, Case
-from benchmarks.files import find, find_doubled, find_values
+from benchmarks.files import find, find_doubled, find_values, size
 from benchmarks.listing import PARAMCLI
 from benchmarks.timing import Command
 
@@ -64,7 +64,7 @@ def equal(folder: str) -> Iterator[Case]:
         ):
             script = beside == "script"
             yield Case(
-                name="tie.equal", of=f"4 GiB float32, {what}", beside=beside, ours=_ours(path),
+                name="tie.equal", of=f"{size()} float32, {what}", beside=beside, ours=_ours(path),
                 theirs=theirs, measure=FASTER if script else LONGER,
                 limit=None if script else 2.5, peak=_PEAK, long=script,
             )  # fmt: skip
