@@ -12,9 +12,13 @@ ParamcliError               2   what went wrong, and what to do next
 from __future__ import annotations
 
 __all__ = [
-    "LockError", "OutputError", "ParamcliError", "PatternError", "SourceError", "UsageError",
-    "UserCodeError", "one_line",
+    "CUT_SHORT", "DAMAGED", "LockError", "OutputError", "ParamcliError", "PatternError",
+    "SourceError", "UsageError", "UserCodeError", "one_line",
 ]  # fmt: skip
+
+CUT_SHORT = "the file is cut short; copy or download it again"
+DAMAGED = "copy or download it again; if it stays so, it may be made to deceive"
+"""Hints that several readers give."""
 
 _BEFORE, _AROUND = 50, 76  # characters of a line that are shown
 

@@ -136,7 +136,7 @@ def check_output(output: str | None, options: Mapping[str, object]) -> None:
     """Raise UsageError for an option that says how to write, where nothing is written."""
     for option, given in options.items():
         if given and not output:
-            raise UsageError(f"{option} wants -o OUT")
+            raise UsageError(f"{option} wants -o OUT", hint="say where to write it")
 
 
 def nothing_matches(

@@ -10,12 +10,12 @@ import os
 import stat
 from typing import TYPE_CHECKING, Self
 
-from paramcli.errors import SourceError
+from paramcli.errors import CUT_SHORT, SourceError
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-__all__ = ["File", "HeaderWindow", "is_remote", "open_file"]
+__all__ = ["File", "HeaderWindow", "is_remote", "open_file", "shrunk"]
 
 _NONBLOCK = getattr(os, "O_NONBLOCK", 0)
 _BINARY = getattr(os, "O_BINARY", 0)
@@ -59,7 +59,9 @@ class File:
         status = os.fstat(self._descriptor)
         if not stat.S_ISREG(status.st_mode):
             os.close(self._descriptor)
-            raise SourceError("not a regular file", path=path)
+            raise SourceError(
+                "not a regular file", path=path, hint="write what it gives into a file first"
+            )
         self.size = status.st_size
 
     def __enter__(self) -> Self:
@@ -101,13 +103,13 @@ class File:
                 f"the file ends before byte {offset + size:,} that it should hold",
                 path=self.path,
                 offset=self.size,
-                hint="the file is cut short; copy or download it again",
+                hint=CUT_SHORT,
             )
         content = self.up_to(offset, size)
         while len(content) < size:
             piece = self.up_to(offset + len(content), size - len(content))
             if not piece:
-                raise SourceError("the file shrank while it was read", path=self.path)
+                raise shrunk(self.path)
             content += piece
         return content
 
@@ -133,8 +135,16 @@ class File:
             except OSError as error:
                 raise SourceError(f"cannot be read: {error.strerror}", path=self.path) from None
             if not got:
-                raise SourceError("the file shrank while it was read", path=self.path)
+                raise shrunk(self.path)
             done += got
+
+
+def shrunk(path: str) -> SourceError:
+    """Say that a file became shorter."""
+    return SourceError(
+        "the file shrank while it was read", path=path,
+        hint="something else writes to it; try again when that is done",
+    )  # fmt: skip
 
 
 class HeaderWindow:

@@ -18,7 +18,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
 from paramcli.errors import ParamcliError, SourceError, UsageError
-from paramcli.files import File
+from paramcli.files import File, shrunk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -106,7 +106,7 @@ class RemoteFile(File):
         """Fill `target` from `offset` on."""
         content = self.up_to(offset, len(target))
         if len(content) < len(target):
-            raise SourceError("the file shrank while it was read", path=self.path)
+            raise shrunk(self.path)
         target[:] = content
 
 

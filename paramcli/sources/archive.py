@@ -12,7 +12,7 @@ import zlib
 from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple
 
-from paramcli.errors import SourceError
+from paramcli.errors import CUT_SHORT, DAMAGED, SourceError
 from paramcli.files import HeaderWindow
 
 if TYPE_CHECKING:
@@ -232,7 +232,7 @@ def _end(file: File) -> tuple[int, int, int]:
     if at < 0 or at + 22 > len(tail):
         raise SourceError(
             "a zip archive without its end", path=file.path, offset=file.size,
-            hint="the file is cut short; copy or download it again",
+            hint=CUT_SHORT,
         )  # fmt: skip
     _, disk, first_disk, here, count, size, start, comment = _END(tail, at)
     if at + 22 + comment != len(tail):
@@ -273,4 +273,7 @@ def _zip64(file: File, extra: bytes, full: int, stored: int, offset: int) -> tup
 
 
 def _damaged(file: File, problem: str, offset: int | None) -> SourceError:
-    return SourceError(f"damaged zip archive: {problem}", path=file.path, offset=offset)
+    return SourceError(
+        f"damaged zip archive: {problem}", path=file.path, offset=offset,
+        hint=DAMAGED,
+    )  # fmt: skip

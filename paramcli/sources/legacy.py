@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from paramcli.checkpoint import Checkpoint, Place, Storage
-from paramcli.errors import SourceError
+from paramcli.errors import CUT_SHORT, SourceError
 from paramcli.files import HeaderWindow
 from paramcli.sources.foreign import describe
 from paramcli.sources.pickles.calls import TensorCalls
@@ -160,6 +160,6 @@ def _offsets(file: File, keys: object, table: StorageTable, start: int) -> dict[
         if pos > file.size:
             raise SourceError(
                 "the file ends inside a storage", path=file.path, offset=file.size,
-                hint="the file is cut short; copy or download it again",
+                hint=CUT_SHORT,
             )  # fmt: skip
     return offsets

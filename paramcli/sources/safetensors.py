@@ -13,7 +13,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from paramcli.checkpoint import DTYPES, Checkpoint, DType, Place, Storage, TensorInfo
-from paramcli.errors import SourceError
+from paramcli.errors import CUT_SHORT, SourceError
 from paramcli.sources.json_members import Pairs, object_at, text_at, value_at
 from paramcli.sources.ties import restore
 
@@ -87,7 +87,7 @@ def read_header(file: File) -> Header:
     if 8 + size > file.size:
         raise SourceError(
             f"the header claims {size:,} bytes, past the end of the file", path=path,
-            hint="the file is cut short; copy or download it again",
+            hint=CUT_SHORT,
         )  # fmt: skip
     try:
         text = file.read(8, size).decode()
@@ -233,7 +233,7 @@ def _check(entries: list[TensorInfo], file: File, data_start: int) -> None:
     if missing > 0:
         raise SourceError(
             f"the file ends {missing:,} bytes before its last tensor does", path=file.path,
-            hint="the file is cut short; copy or download it again",
+            hint=CUT_SHORT,
         )  # fmt: skip
     if missing:
         raise SourceError(

@@ -57,7 +57,10 @@ def main_file(directory: str, names: Sequence[str]) -> str:
     if len(found) == 1:
         return found[0]
     if not found:
-        raise SourceError("a directory without a checkpoint in it", path=directory)
+        raise SourceError(
+            "a directory without a checkpoint in it", path=directory,
+            hint=f"what ends in {', '.join(SUFFIXES)}, an index or a .metadata would be one",
+        )  # fmt: skip
     listed = ", ".join(found[:_SHOWN]) + (", …" if len(found) > _SHOWN else "")
     raise SourceError(
         f"a directory with {len(found)} checkpoints", path=directory, hint=f"name one: {listed}"

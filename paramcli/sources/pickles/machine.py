@@ -11,7 +11,7 @@ from __future__ import annotations
 from struct import error as StructError  # noqa: N812 - it is an exception in all but its name
 from typing import TYPE_CHECKING
 
-from paramcli.errors import SourceError
+from paramcli.errors import DAMAGED, SourceError
 from paramcli.sources.pickles.calls import REBUILD
 from paramcli.sources.pickles.nodes import Dict, Global, Record, Set
 from paramcli.sources.pickles.opcodes import (
@@ -102,7 +102,10 @@ class Machine:
             problem = "the pickle holds text that is not UTF-8"
         except ValueError as error:
             problem = f"damaged pickle: {error}"
-        raise SourceError(problem, path=self.path, offset=self._base + self.position)
+        raise SourceError(
+            problem, path=self.path, offset=self._base + self.position,
+            hint=DAMAGED,
+        )  # fmt: skip
 
     def _run(self, calls: TensorCalls | None) -> object:  # noqa: C901, PLR0912, PLR0915 - one loop, one dispatch: a call for each opcode would double its time
         data, limit = self.data, self._limit()
