@@ -1,4 +1,4 @@
-"""What the shell offers after a local target: its tensors and modules, or its trees.
+"""What the shell offers after a local target: its tensors and modules, its trees, and schemes.
 
 Nothing is said of what is wrong, no code of a class target runs, and no address is asked.
 """
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from paramcli.checkpoint import Checkpoint
 
-__all__ = ["complete_name", "complete_tree"]
+__all__ = ["complete_name", "complete_rule", "complete_scheme", "complete_tree"]
 
 _MANY = 40
 """Names beyond which they are offered a part of their path at a time."""
@@ -35,6 +35,22 @@ def complete_tree(context: typer.Context, incomplete: str) -> list[str]:
     found = _opened(context, everything=True)
     trees = found.trees if found is not None else ()
     return [tree.path for tree in trees if tree.path.startswith(incomplete)]
+
+
+def complete_scheme(incomplete: str) -> list[str]:
+    """Offer schemes, their other names, and recipes that ship."""
+    from paramcli.schemes import recipes, registry
+
+    known = {*registry.names(), *registry.ALIASES, *recipes.names()}
+    return sorted(name for name in known if name.startswith(incomplete))
+
+
+def complete_rule(context: typer.Context, incomplete: str) -> list[str]:
+    """Offer names of tensors, and schemes after the `=`."""
+    pattern, equals, scheme = incomplete.partition("=")
+    if equals:
+        return [f"{pattern}={name}" for name in complete_scheme(scheme)]
+    return complete_name(context, incomplete)
 
 
 def _steps(names: Iterable[str], start: int) -> list[str]:

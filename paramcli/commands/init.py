@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from paramcli.commands.asked import Asked, Opened, composed, open_target, planned
+from paramcli.commands.completion import complete_rule, complete_scheme
 from paramcli.commands.filed import Filed
 from paramcli.commands.options import (
     WHAT_A_TARGET_IS,
@@ -62,13 +63,14 @@ def init(  # noqa: PLR0913 - one parameter for each documented option
     scheme: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME[(k=v,…)]", help="kaiming, gpt2, torch, model, …", show_default=False
+            metavar="NAME[(k=v,…)]", help="kaiming, gpt2, torch, model, …",
+            autocompletion=complete_scheme, show_default=False,
         ),
     ] = None,
     rule: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="PAT=SCHEME", show_default=False,
+            metavar="PAT=SCHEME", autocompletion=complete_rule, show_default=False,
             help="'*.bias=zeros', '@bias=…', 'nn.Linear=…'; the last wins.",
         ),
     ] = None,
