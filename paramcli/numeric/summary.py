@@ -80,9 +80,9 @@ def summarize(  # noqa: PLR0913 - how to compute, each apart
 ) -> list[Summary]:
     """Measure measurable tensors; `progress` is told bytes as they are done, and all there are.
 
-    The result does not depend on the number of workers. On another `device` than "cpu" torch
-    computes, one block after another. Raises SourceError where a target holds
-    no bytes, or a file shrinks.
+    Those of a large tensor count as often as it is passed over. The result does not depend on the
+    number of workers. On another `device` than "cpu" torch computes, one block after another.
+    Raises SourceError where a target holds no bytes, or a file shrinks.
     """
     room: Room = cpu.NumpyRoom()
     if device != "cpu":
@@ -94,19 +94,32 @@ def summarize(  # noqa: PLR0913 - how to compute, each apart
     if workers is None:
         workers = available() if sum(job[0].nbytes for job in jobs) > SMALL_WORK else 1
     results = spread(partial(_measure, room), jobs, workers, lambda job: job[0].nbytes)
-    total = sum(info.nbytes for info in infos)
+    more = [_further(blocks) if percentiles else 0 for blocks in plans]
+    total = sum(info.nbytes * (1 + passes) for info, passes in zip(infos, more, strict=True))
+
+    def done(nbytes: int) -> None:
+        if progress is not None:
+            progress(nbytes, total)
+
     summaries: list[Summary] = []
-    for info, blocks in zip(infos, plans, strict=True):
+    for info, blocks, passes in zip(infos, plans, more, strict=True):
         found = []
         for block, part in zip(blocks, results, strict=False):
             found.append(part)
-            if progress is not None:
-                progress(block.nbytes, total)
+            done(block.nbytes)
         first = _finish(info.dtype.name, found, percentiles=percentiles)
         if isinstance(first, _Pending):
-            first = _refined(room, first, blocks, workers)
+            first = _refined(room, first, blocks, workers, done)
+        elif passes:  # which it turned out not to need
+            done(info.nbytes * passes)
         summaries.append(first)
     return summaries
+
+
+def _further(blocks: Sequence[Block]) -> int:
+    """How often a tensor of several blocks is passed over again for its percentiles."""
+    wide = WIDE.get(blocks[0].dtype) if len(blocks) > 1 else None
+    return len(range(16, np.dtype(wide).itemsize * 8, 16)) if wide else 0
 
 
 def _blocks(checkpoint: Checkpoint, info: TensorInfo) -> list[Block]:
@@ -196,7 +209,13 @@ def _of_codes(dtype: str, found: Sparse, *, percentiles: bool) -> Summary:
     return Summary(moments, None, quantiles.of_counts(numbers, counts), bins)
 
 
-def _refined(room: Room, first: _Pending, blocks: list[Block], workers: int) -> Summary:
+def _refined(
+    room: Room,
+    first: _Pending,
+    blocks: list[Block],
+    workers: int,
+    done: Callable[[int], None] = lambda _: None,
+) -> Summary:
     """Find the percentiles of a wide tensor by further passes over its blocks."""
     moments, tops = first
     dtype = WIDE[blocks[0].dtype]
@@ -209,7 +228,11 @@ def _refined(room: Room, first: _Pending, blocks: list[Block], workers: int) -> 
     ordered = quantiles.first_digits(tops, dtype)
     for known in range(16, np.dtype(dtype).itemsize * 8, 16):
         search = ordered.holding(dtype, known)._replace(bins=ends)
-        found = list(spread(room.refine, [(share, search) for share in shares], workers))
+        found = []
+        works = [(share, search) for share in shares]
+        for share, part in zip(shares, spread(room.refine, works, workers), strict=True):
+            found.append(part)
+            done(sum(block.nbytes for block in share))
         ordered = quantiles.next_digits(search, cpu.together([part.digits for part in found]))
         if ends:
             columns = zip(*(part.bins for part in found if part.bins is not None), strict=True)

@@ -23,6 +23,7 @@ from tests.unit.numeric.reference import (
     assert_moments,
     assert_same,
     assert_summary,
+    cut_small,
     in_memory,
     made,
     numbers_of,
@@ -301,6 +302,21 @@ def test_progress_is_told_every_byte(tmp_path: Path) -> None:
     summarize(checkpoint, checkpoint.entries, progress=lambda done, _: told.append(done))
     assert sum(told) == sum(info.nbytes for info in checkpoint) == 40 + 16 + 0 + 3
     assert min(told) >= 0
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "bfloat16", "complex64"])
+@pytest.mark.parametrize("constant", [False, True])
+def test_progress_counts_every_pass(
+    dtype: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, constant: bool
+) -> None:
+    tensor = torch.ones(900).to(getattr(torch, dtype)) if constant else made(dtype, 900)
+    checkpoint = saved(tmp_path / "x.pt", w=tensor)
+    cut_small(monkeypatch, 96, 2)
+    told: list[tuple[int, int]] = []
+    summarize(checkpoint, checkpoint.entries, progress=lambda *now: told.append(now))
+    passes = {"float32": 2, "float64": 4, "int64": 4}.get(dtype, 1)
+    (total,) = {total for _, total in told}
+    assert sum(done for done, _ in told) == total == passes * checkpoint["w"].nbytes
 
 
 def test_many_tensors_come_out_in_their_order(tmp_path: Path) -> None:
