@@ -54,8 +54,8 @@ def initialized(
 
 
 def one_at_a_time(plan: Plan, device: str = "cpu") -> bool:
-    """Whether several workers would all have to make, or hold, the same large things."""
-    return device != "cpu" or bool(plan.memory) or plan.constructed
+    """Whether several workers would all have to make the same large things."""
+    return device != "cpu" or bool(plan.memory)
 
 
 def metadata_of(plan: Plan, version: str) -> dict[str, str]:
