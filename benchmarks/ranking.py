@@ -46,28 +46,22 @@ def starting(folder: str) -> Iterator[Case]:
 
 
 def comparing(folder: str) -> Iterator[Case]:
-    """Time the comparison of two files of 4 GiB, of which every tensor differs."""
+    """Time the comparison of two files of which every tensor differs."""
     path = find_values(folder, "safetensors", "float32")
-    ours, theirs = _pair("diff", path, find_changed(folder, "safetensors", "float32", "all"))
-    yield Case(
-        name="ranks.diff",
-        of=f"{size()} float32, {_RANKS} ranks",
-        beside="one process",
-        ours=ours,
-        theirs=theirs,
-        measure=WORKING,
-        limit=_GOAL,
-        long=True,
-    )
+    yield _working("diff", path, find_changed(folder, "safetensors", "float32", "all"))
 
 
 def drawing(folder: str) -> Iterator[Case]:
-    """Time the initialization of 4 GiB."""
+    """Time the initialization of as much."""
     path = find_values(folder, "safetensors", "float32")
     out = os.path.join(folder, "ranks.safetensors")
-    ours, theirs = _pair("init", path, "--scheme", "normal(std=0.02)", "-o", out)
-    yield Case(
-        name="ranks.init",
+    yield _working("init", path, "--scheme", "normal(std=0.02)", "-o", out)
+
+
+def _working(verb: str, *argv: str) -> Case:
+    ours, theirs = _pair(verb, *argv)
+    return Case(
+        name=f"ranks.{verb}",
         of=f"{size()} float32, {_RANKS} ranks",
         beside="one process",
         ours=ours,
