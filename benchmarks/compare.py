@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from benchmarks.timing import Command, Run
 
 __all__ = [
-    "DRAWING", "FASTER", "HEADINGS", "LATER", "LONGER", "SLOWER", "WORKING", "Case", "Measure",
-    "timed",
+    "DRAWING", "FASTER", "HEADINGS", "LATER", "LONGER", "LONGER_THEN", "SLOWER", "WORKING", "Case",
+    "Measure", "timed",
 ]  # fmt: skip
 
 _MIB = 1 << 20
@@ -58,6 +58,7 @@ def _times(ours: float, theirs: float) -> float:
 
 
 LONGER = Measure(_seconds, truediv, ".2f")
+LONGER_THEN = Measure(lambda run: run.seconds - run.first_byte, truediv, ".2f")
 FASTER = Measure(_seconds, _times, ".1f", "x", at_most=False)
 SLOWER = Measure(_seconds, _milliseconds_more, "+.0f", " ms")
 LATER = Measure(lambda run: run.first_byte, _milliseconds_more, "+.0f", " ms")

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from benchmarks.compare import FASTER, LONGER, Case
+from benchmarks.compare import FASTER, LONGER, LONGER_THEN, Case
 from benchmarks.files import WIDTHS, find, find_changed, find_values, size
 from benchmarks.listing import PARAMCLI
 from benchmarks.timing import Command
@@ -92,6 +92,18 @@ def _diff(a: str, b: str, *options: str, code: int = 1) -> Command:
     return Command((*PARAMCLI, "diff", a, b, "--format", "json", *options), code=code)
 
 
+# Puts two files out of the page cache, says that it is done, and becomes the command.
+_EVICT = """
+import os, sys
+for path in sys.argv[1:3]:
+    with open(path, "rb") as file:
+        os.fdatasync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+print(flush=True)
+os.execvp(sys.argv[3], sys.argv[3:])
+"""
+
+
 def _cat(*paths: str) -> Command:
     return Command(("sh", "-c", 'cat "$@" > /dev/null', "sh", *paths))
 
@@ -116,6 +128,19 @@ def metrics(folder: str) -> Iterator[Case]:
                 theirs=_sum(a, b), measure=LONGER, limit=1.7 if change == "few" else None,
                 peak=_PEAK,
             )  # fmt: skip
+
+
+def cold(folder: str) -> Iterator[Case]:
+    """Time the first look at two files, both out of the page cache, beside reading both."""
+    a = find_values(folder, "safetensors", "float32")
+    b = find_changed(folder, "safetensors", "float32", "few")
+    evict = (sys.executable, "-c", _EVICT, a, b)
+    yield Case(
+        name="diff.cold", of=f"{size()} float32, 5 % changed", beside="cat A B",
+        ours=Command((*evict, *_diff(a, b).argv), code=1),
+        theirs=Command((*evict, *_cat(a, b).argv)), measure=LONGER_THEN, limit=1.15, peak=_PEAK,
+        long=True,
+    )  # fmt: skip
 
 
 def equality(folder: str) -> Iterator[Case]:
@@ -177,6 +202,7 @@ def shapes(folder: str) -> Iterator[Case]:
 
 BENCHMARKS: dict[str, Callable[[str], Iterator[Case]]] = {
     "diff.metrics": metrics,
+    "diff.cold": cold,
     "diff.equality": equality,
     "diff.formats": formats,
     "diff.scripts": scripts,

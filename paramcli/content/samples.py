@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from hashlib import blake2b
 from typing import TYPE_CHECKING, Self
 
 from paramcli.content.places import stretch
@@ -72,6 +71,8 @@ class Sampler:
         None where they cannot be read so, or are one element over and over, which proves nothing.
         """
         place = stretch(checkpoint, info) if info.contiguous else None
+        from hashlib import blake2b  # which takes longer to import than many a command
+
         width = max(1, info.dtype.bits // 8)
         content = self.sample(place, width) if place is not None and place.nbytes else b""
         if content == content[:width] * (len(content) // width):

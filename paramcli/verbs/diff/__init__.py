@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from paramcli.checkpoint import share
 from paramcli.numeric.workers import available
 from paramcli.select import select
-from paramcli.verbs.diff.contract import broken_rules, broken_ties, unfitting
 from paramcli.verbs.diff.moves import is_transpose
 from paramcli.verbs.diff.pairing import pair
 from paramcli.verbs.diff.report import (
@@ -124,6 +123,8 @@ def _held(
     report: DiffReport, left: Side, right: Side, pairs: Matched, options: Options
 ) -> DiffReport:
     """Put what a lock says in the place of what its entries alone would say."""
+    from paramcli.verbs.diff.contract import broken_rules, broken_ties, unfitting
+
     swapped = left.checkpoint.lock is None
     side, other = (right, left) if swapped else (left, right)
     lock = side.checkpoint.lock

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
-from paramcli.content.equal import equal
 from paramcli.content.places import side_by_side
 from paramcli.errors import UsageError
 from paramcli.numeric.change import NO_CHANGE, Change, merge
@@ -80,6 +79,8 @@ def compare_values(
 
 def _views(one: TensorInfo, other: TensorInfo) -> list[Pair] | None:
     """The plain tensors behind both names side by side, None where they are not alike."""
+    from paramcli.content.equal import equal  # with ctypes, which shapes do without
+
     if not one.parts and not other.parts:
         return [(one, other)]
     ours, theirs = list(one.views()), list(other.views())
