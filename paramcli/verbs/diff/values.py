@@ -79,8 +79,6 @@ def compare_values(
 
 def _views(one: TensorInfo, other: TensorInfo) -> list[Pair] | None:
     """The plain tensors behind both names side by side, None where they are not alike."""
-    from paramcli.content.equal import equal  # with ctypes, which shapes do without
-
     if not one.parts and not other.parts:
         return [(one, other)]
     ours, theirs = list(one.views()), list(other.views())
@@ -94,6 +92,8 @@ def _views(one: TensorInfo, other: TensorInfo) -> list[Pair] | None:
 def _of_views(
     a: Checkpoint, b: Checkpoint, pairs: list[Pair], how: How, progress: Progress | None
 ) -> list[Verdict]:
+    from paramcli.content.equal import equal  # with ctypes, which shapes do without
+
     found: list[Verdict] = [None if one.numel else True for one, _ in pairs]
     if how.quick:
         if {a.format, b.format} != {"torch-zip"}:
