@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -116,7 +117,7 @@ def _open_remote(request: Request) -> Checkpoint:
 
 def _open_directory(path: str, request: Request) -> Checkpoint:
     from paramcli.files.folders import names_in
-    from paramcli.sources.sharded import main_file
+    from paramcli.sources.sharded import main_file, numbered, open_numbered
 
     names = names_in(path)
     if ".metadata" in names:
@@ -129,6 +130,8 @@ def _open_directory(path: str, request: Request) -> Checkpoint:
             first = next(name for name in names if name.startswith("shard-"))
             with open_file(os.path.join(path, first)) as file:
                 return _open_as("dcp-shards", file, request)
+    if shards := numbered(names):
+        return open_numbered(path, shards, request, partial(_open_shard, request))
     with open_file(os.path.join(path, main_file(path, names))) as file:
         return _open_file(file, request)
 
@@ -149,14 +152,15 @@ def _open_as(kind: str, file: File, request: Request) -> Checkpoint:
 def _open_index(file: File, request: Request) -> Checkpoint:
     from paramcli.sources.sharded import open_index
 
-    def open_shard(path: str) -> Checkpoint:
-        with open_file(path) as shard:
-            kind = sniff(shard)
-            if kind == "index":
-                raise SourceError("a shard that is an index itself", path=path)
-            return _open_as(kind, shard, replace(request, target=path))
+    return open_index(file, request, partial(_open_shard, request))
 
-    return open_index(file, request, open_shard)
+
+def _open_shard(request: Request, path: str) -> Checkpoint:
+    with open_file(path) as shard:
+        kind = sniff(shard)
+        if kind == "index":
+            raise SourceError("a shard that is an index itself", path=path)
+        return _open_as(kind, shard, replace(request, target=path))
 
 
 def sniff(file: File) -> str:

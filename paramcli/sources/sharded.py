@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from paramcli.checkpoint import Checkpoint, Pickle, Place, Storage
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from paramcli.files import File
     from paramcli.sources import Request
 
-__all__ = ["NAMES", "SUFFIXES", "main_file", "open_index"]
+__all__ = ["NAMES", "SUFFIXES", "main_file", "numbered", "open_index", "open_numbered"]
 
 MAX_INDEX = 256 << 20
 _BRACKETS = 1_000
@@ -41,6 +43,7 @@ _WEIGHTS = (
 )  # fmt: skip
 """What a model directory calls its weights, the first that is there counting."""
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".th")
+_NUMBERED = re.compile(r"(.*)-([0-9]{5})-of-([0-9]{5})(\.[a-z]+)").fullmatch
 
 
 def main_file(directory: str, names: Sequence[str]) -> str:
@@ -67,13 +70,55 @@ def main_file(directory: str, names: Sequence[str]) -> str:
     )
 
 
+def numbered(names: Sequence[str]) -> list[str]:
+    """Name the shards of a directory without an index, where their own names tell which there are.
+
+    Empty where they do not, or where there is anything else that could be meant.
+    """
+    found = [name for name in names if name.endswith((*SUFFIXES, ".index.json"))]
+    parts = [match for match in map(_NUMBERED, found) if match]
+    if len(parts) < len(found) or len({match.group(1, 3, 4) for match in parts}) != 1:
+        return []
+    stem, _, total, suffix = parts[0].groups()
+    if int(total) < 2:
+        return []
+    first = 0 if any(int(match[2]) == 0 for match in parts) else 1
+    return [f"{stem}-{first + place:05d}-of-{total}{suffix}" for place in range(int(total))]
+
+
 def open_index(file: File, request: Request, open_shard: Callable[[str], Checkpoint]) -> Checkpoint:
     """Open the shards that an index names, and hold the index against what they hold."""
     weight_map, stated, order = _index(file)
     directory = os.path.dirname(file.path) or os.curdir
     names = list(dict.fromkeys(weight_map.values()))
-    paths = [os.path.join(directory, name) for name in names]
-    shards = dict(zip(names, _opened(paths, file, open_shard, request.watch), strict=True))
+    wanted = f"the index {os.path.basename(file.path)} names it"
+    shards = _opened(directory, names, wanted, request, open_shard)
+    found = _together(directory, weight_map, shards, order, request)
+    return replace(found, metadata={**found.metadata, "total_size": stated}) if stated else found
+
+
+def open_numbered(
+    directory: str,
+    names: Sequence[str],
+    request: Request,
+    open_shard: Callable[[str], Checkpoint],
+) -> Checkpoint:
+    """Open the shards of these names, which no index lists."""
+    shards = _opened(directory, names, "the others' names count it in", request, open_shard)
+    held = {info.name: name for name, shard in shards.items() for info in shard.entries}
+    found = _together(directory, held, shards, None, request)
+    note = f"there is no index: these are the {len(shards)} shards by their names"
+    return replace(found, notes=(note, *found.notes))
+
+
+def _together(
+    directory: str,
+    weight_map: dict[str, str],
+    shards: dict[str, Checkpoint],
+    order: dict[str, int] | None,
+    request: Request,
+) -> Checkpoint:
+    """Make one checkpoint of shards, its tensors in an order if there is one."""
     entries = _merged(weight_map, shards)
     kinds = {checkpoint.format for checkpoint in shards.values()}
     metadata = {key: value for shard in shards.values() for key, value in shard.metadata.items()}
@@ -97,7 +142,7 @@ def open_index(file: File, request: Request, open_shard: Callable[[str], Checkpo
         origin=request.target,
         format="sharded-safetensors" if kinds <= {"safetensors"} else "sharded-torch",
         entries=entries,
-        metadata=metadata | ({"total_size": stated} if stated else {}),
+        metadata=metadata,
         notes=tuple(dict.fromkeys(note for shard in shards.values() for note in shard.notes)),
         pickle=_joined([shard.pickle for shard in shards.values() if shard.pickle]),
         problems=tuple(_problems(weight_map, entries, directory, shards)),
@@ -118,31 +163,32 @@ def _joined(pickles: list[Pickle]) -> Pickle | None:
 
 
 def _opened(
-    paths: Sequence[str],
-    index: File,
+    directory: str,
+    names: Sequence[str],
+    wanted: str,
+    request: Request,
     open_shard: Callable[[str], Checkpoint],
-    watch: Callable[[int, int], None] | None,
-) -> list[Checkpoint]:
-    """Open all shards; those of another machine several at a time."""
-    if index.far:
+) -> dict[str, Checkpoint]:
+    """Open all shards; those of another machine several at a time. `wanted` says who misses one."""
+    paths = [os.path.join(directory, name) for name in names]
+    if is_remote(directory):
         from concurrent.futures import ThreadPoolExecutor
 
         from paramcli.files.remote import CONNECTIONS
 
-        found = []
+        found = {}
         with ThreadPoolExecutor(CONNECTIONS) as executor:
-            for shard in executor.map(open_shard, paths):
-                found.append(shard)
-                if watch is not None:
-                    watch(1, len(paths))
+            for name, shard in zip(names, executor.map(open_shard, paths), strict=True):
+                found[name] = shard
+                if request.watch is not None:
+                    request.watch(1, len(paths))
         return found
     for path in paths:
         if not os.path.lexists(path):
             raise SourceError(
-                f"the index {os.path.basename(index.path)} names it, but it is not there",
-                path=path, hint="download the missing shard",
-            )  # fmt: skip
-    return list(map(open_shard, paths))
+                f"{wanted}, but it is not there", path=path, hint="download the missing shard"
+            )
+    return dict(zip(names, map(open_shard, paths), strict=True))
 
 
 def _index(file: File) -> tuple[dict[str, str], str | None, dict[str, int] | None]:

@@ -241,6 +241,30 @@ def test_directory_of_several_files(tmp_path: Path) -> None:
     assert "a.pt, b.pt, c.pt, …" in message
 
 
+def test_shards_without_an_index(folder: Path) -> None:
+    """Their names say which there are, and which is missing."""
+    whole = paramcli.open(folder)
+    (folder / INDEX).unlink()
+    found = paramcli.open(folder)
+    assert {info.name for info in found} == {info.name for info in whole}
+    assert found.format == "sharded-safetensors"
+    assert any("no index: these are the 2 shards" in note for note in found.notes)
+    (folder / "notes.txt").write_text("not a shard")
+    assert len(paramcli.open(folder)) == len(whole)
+    next(folder.glob("*-00002-of-*")).unlink()
+    assert "model-00002-of-00002.safetensors: the others' names count it in" in refusal(folder)
+
+
+def test_numbered_files_that_are_no_set(tmp_path: Path) -> None:
+    for name in ("a-00001-of-00002.pt", "b-00001-of-00002.pt"):
+        save({"w": torch.zeros(2)}, tmp_path / name)
+    assert "2 checkpoints" in refusal(tmp_path)
+    for name in ("a-00000-of-00002.pt", "a-00001-of-00002.pt"):
+        (tmp_path / "c").mkdir(exist_ok=True)
+        save({name: torch.zeros(2)}, tmp_path / "c" / name)
+    assert len(paramcli.open(tmp_path / "c")) == 2
+
+
 @pytest.mark.parametrize(
     ("first", "second"),
     [
