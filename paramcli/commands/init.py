@@ -57,13 +57,13 @@ def init(  # noqa: PLR0913 - one parameter for each documented option
         str,
         typer.Option(
             "-o", "--output", metavar="OUT", show_default=False,
-            help="Write .safetensors or .pt. None: a preview.",
+            help="Write .safetensors, .pt. None: preview.",
         ),
     ] = "",
     scheme: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME[(k=v,…)]", help="kaiming, gpt2, torch, model, …",
+            metavar="NAME(…)", help="kaiming, gpt2, torch, model, …",
             autocompletion=complete_scheme, show_default=False,
         ),
     ] = None,
@@ -105,7 +105,7 @@ def init(  # noqa: PLR0913 - one parameter for each documented option
     verify: Annotated[
         str | None,
         typer.Option(
-            metavar="FILE", help="Is it as its recipe made it? Exits 1 if not.",
+            metavar="FILE", help="As its recipe made it? Else exits 1.",
             show_default=False,
         ),
     ] = None,

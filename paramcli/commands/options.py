@@ -34,6 +34,7 @@ __all__ = [
     "nothing_matches",
 ]  # fmt: skip
 
+_NARROWEST = 40
 WHAT_A_TARGET_IS = (
     "File, directory, index, address, or pkg.mod:Class / file.py:Class, which runs that code "
     "(nothing else ever does). None: the target of \\[tool.paramcli] in pyproject.toml."
@@ -125,10 +126,22 @@ FormatOption = Annotated[
         help="table (on a terminal), tsv, json, markdown, github, lock.",
     ),
 ]
+
+
+def _wide_enough(width: int | None) -> int | None:
+    """Typer's own bounds would stand in the help, and push all else aside."""
+    if width is not None and width < _NARROWEST:
+        raise typer.BadParameter(f"{width} is less than {_NARROWEST}")
+    return width
+
+
 Width = Annotated[
     int | None,
-    typer.Option(min=40, metavar="CELLS", help="Cut names to fit that width.", show_default=False),
-]
+    typer.Option(
+        metavar="CELLS", help="Cut names to fit; 40 at least.", show_default=False,
+        callback=_wide_enough,
+    ),
+]  # fmt: skip
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 

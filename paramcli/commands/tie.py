@@ -85,7 +85,7 @@ def tie(  # noqa: PLR0913 - one parameter for each documented option
     output: Annotated[
         str | None,
         typer.Option(
-            "--output", "-o", metavar="OUT", help="Write it there, in the format of its extension.",
+            "--output", "-o", metavar="OUT", help="Write that file, by its extension.",
             show_default=False,
         ),
     ] = None,

@@ -382,3 +382,9 @@ def test_a_terminal_gets_a_table_with_colour_unless_asked_not_to() -> None:
     assert "Name" in plain
     assert "\x1b[" not in plain
     assert all(len(line) <= 80 for line in plain.replace("\r", "").split("\n"))
+
+
+def test_a_width_that_is_too_small(run: Callable[..., Outcome]) -> None:
+    done = run("list", str(FILES / "model.pt"), "--width", "39")
+    assert (done.code, done.out) == (2, "")
+    assert "'--width': 39 is less than 40" in done.err
