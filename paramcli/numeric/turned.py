@@ -1,4 +1,4 @@
-"""Whether one matrix is the transpose of another, by their bytes, tile by tile.
+"""Which matrices are the transposes of others, by their bytes, tile by tile.
 
 Elements are compared as integers as wide, so two NaN of the same bits are equal, and two zeros of
 different sign are not.
@@ -6,8 +6,8 @@ different sign are not.
 
 from __future__ import annotations
 
-from functools import partial
-from typing import TYPE_CHECKING
+from math import prod
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -15,13 +15,13 @@ from paramcli.files import open_file
 from paramcli.numeric.workers import spread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
     from paramcli.content.places import Stretch
 
-__all__ = ["turned"]
+__all__ = ["Pair", "turned"]
 
 _LINE = 8192
 """Bytes of a line of a tile: shorter ones would cost more to ask for than to read."""
@@ -30,41 +30,65 @@ _GAP = 64
 _SMALL_WORK = 1 << 25
 
 
-def turned(  # noqa: PLR0913 - both sides, what they are, and how to work
-    a: Stretch,
-    b: Stretch,
-    shape: tuple[int, int],
-    width: int,
+class Pair(NamedTuple):
+    """Two matrices: `a`, of this shape in row-major order, and `b`, of the reverse one."""
+
+    a: Stretch
+    b: Stretch
+    shape: tuple[int, int]
+    width: int
+
+
+def turned(
+    pairs: Sequence[Pair],
     *,
     workers: int | None = None,
     progress: Callable[[int], None] | None = None,
-) -> bool:
-    """Whether `a`, of this shape in row-major order, is the transpose of `b`, of the reverse one.
+) -> list[bool]:
+    """Say of each pair whether one is the transpose of the other.
 
-    It is given up at the first tile that differs. `progress` is told how many bytes of `a` are
-    done with. Raises SourceError where a file ends early.
+    A pair is given up by each worker that has seen it differ. `progress` is told how many bytes of
+    `a` are done with. Raises SourceError where a file ends early.
     """
-    edge = _LINE // width
-    tiles = [(top, left) for top in range(0, shape[0], edge) for left in range(0, shape[1], edge)]
-    workers = 1 if a.nbytes < _SMALL_WORK else workers
-    for same in spread(partial(_same, a, b, shape, width), tiles, workers):
-        if not same:
-            return False
+    tiles = [
+        (number, top, left)
+        for number, (_, _, (rows, columns), width) in enumerate(pairs)
+        for top in range(0, rows, _LINE // width)
+        for left in range(0, columns, _LINE // width)
+    ]
+    verdicts = [True] * len(pairs)
+    apart: set[int] = set()  # as far as this process, or a worker forked from it, has seen
+
+    def compare(tile: tuple[int, int, int]) -> tuple[bool, int]:
+        number, *corner = tile
+        if number not in apart and not _same(pairs[number], *corner):
+            apart.add(number)
+        return number not in apart, pairs[number].width * prod(_size(pairs[number], *corner))
+
+    small = sum(pair.a.nbytes for pair in pairs) < _SMALL_WORK
+    results = spread(compare, tiles, 1 if small else workers)
+    for (number, *_), (same, nbytes) in zip(tiles, results, strict=False):
+        verdicts[number] &= same
         if progress is not None:
-            progress(a.nbytes // len(tiles))
-    return True
+            progress(nbytes)
+        if not any(verdicts):
+            break
+    return verdicts
 
 
-def _same(
-    a: Stretch, b: Stretch, shape: tuple[int, int], width: int, corner: tuple[int, int]
-) -> bool:
+def _same(pair: Pair, top: int, left: int) -> bool:
     """Compare a tile of `a` with what should be its transpose in `b`."""
-    rows, columns = shape
-    top, left = corner
-    height, breadth = min(_LINE // width, rows - top), min(_LINE // width, columns - left)
-    here = _tile(a, top * columns + left, columns, (height, breadth), width)
-    there = _tile(b, left * rows + top, rows, (breadth, height), width)
+    a, b, (rows, columns), width = pair
+    size = _size(pair, top, left)
+    here = _tile(a, top * columns + left, columns, size, width)
+    there = _tile(b, left * rows + top, rows, size[::-1], width)
     return np.array_equal(here, there.swapaxes(0, 1))
+
+
+def _size(pair: Pair, top: int, left: int) -> tuple[int, int]:
+    """Lines and elements of a tile that begins there."""
+    (rows, columns), edge = pair.shape, _LINE // pair.width
+    return min(edge, rows - top), min(edge, columns - left)
 
 
 def _tile(

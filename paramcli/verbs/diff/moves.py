@@ -182,10 +182,10 @@ def _by_tiles(a: Checkpoint, one: TensorInfo, b: Checkpoint, other: TensorInfo) 
     in_rows = one.contiguous and other.contiguous and a.byteorder == b.byteorder
     if here is None or there is None or not in_rows or one.dtype.bits % 8:
         return None
-    from paramcli.numeric.turned import turned
+    from paramcli.numeric.turned import Pair, turned
 
     rows, columns = one.shape
-    return turned(here, there, (rows, columns), one.dtype.bits // 8)
+    return turned([Pair(here, there, (rows, columns), one.dtype.bits // 8)])[0]
 
 
 def _same(a: Checkpoint, one: TensorInfo, b: Checkpoint, other: TensorInfo) -> bool:

@@ -175,7 +175,10 @@ def _varied(members: Sequence[_Found], workers: int) -> list[_Found]:
 def _turned(
     sampler: Sampler, found: Sequence[_Found], workers: int | None, progress: Progress | None
 ) -> list[tuple[int, int]]:
-    """Pair matrices, by number, of which one lies in memory as the transpose of the other."""
+    """Pair matrices, by number, of which one lies in memory as the transpose of the other.
+
+    No two of them are equal, so none is the transpose of two.
+    """
     shapes = {(one.info.dtype, one.shape) for one in found}
     matrices = [
         (number, one)
@@ -185,25 +188,25 @@ def _turned(
         and (one.info.dtype, one.shape[::-1]) in shapes
     ]
     by_print: dict[object, list[int]] = {}
-    pairs: list[tuple[int, int]] = []
-    taken: set[int] = set()
+    likely: list[tuple[int, int]] = []
     for number, one in matrices:
         straight, across = (_elements(sampler, one, across=turn) for turn in (False, True))
-        for other in by_print.get((one.info.dtype, one.shape, straight), ()):
-            if number in taken or other in taken:
-                continue
-            from paramcli.numeric.turned import turned
-
-            size = one.place.nbytes
-            if turned(
-                one.place, found[other].place, (one.shape[0], one.shape[1]), one.width,
-                workers=workers,
-                progress=progress and (lambda done, size=size: progress(done, size)),
-            ):  # fmt: skip
-                pairs.append((other, number))
-                taken |= {number, other}
+        others = by_print.get((one.info.dtype, one.shape, straight), ())
+        likely += [(other, number) for other in others]
         by_print.setdefault((one.info.dtype, one.shape[::-1], across), []).append(number)
-    return pairs
+    if not likely:
+        return []
+    from paramcli.numeric.turned import Pair, turned
+
+    laid = [
+        Pair(two.place, one.place, (two.shape[0], two.shape[1]), two.width)
+        for one, two in ((found[other], found[number]) for other, number in likely)
+    ]
+    total = sum(pair.a.nbytes for pair in laid)
+    verdicts = turned(
+        laid, workers=workers, progress=progress and (lambda done: progress(done, total))
+    )
+    return [pair for pair, same in zip(likely, verdicts, strict=True) if same]
 
 
 def _elements(sampler: Sampler, one: _Found, *, across: bool) -> bytes:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from paramcli.content.places import Stretch
 from paramcli.errors import SourceError
 from paramcli.numeric import turned as room
-from paramcli.numeric.turned import turned
+from paramcli.numeric.turned import Pair, turned
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,7 +43,7 @@ def test_transposes(
     a, b = placed(path, one, other)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(room, "_LINE", 64)
-        assert turned(a, b, (rows, columns), width) is not changed
+        assert turned([Pair(a, b, (rows, columns), width)]) == [not changed]
 
 
 def test_workers_and_progress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,13 +52,16 @@ def test_workers_and_progress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     one = np.arange(64 * 48, dtype=np.uint32).reshape(64, 48)
     a, b = placed(tmp_path / "file", one, np.ascontiguousarray(one.T))
     done: list[int] = []
-    assert turned(a, b, (64, 48), 4, workers=2, progress=done.append)
-    assert sum(done) == one.nbytes
-    assert not turned(a, a, (64, 48), 4, workers=2)
+    pairs = [Pair(a, b, (64, 48), 4), Pair(a, a, (64, 48), 4), Pair(b, a, (48, 64), 4)]
+    assert turned(pairs, workers=2, progress=done.append) == [True, False, True]
+    assert sum(done) == 3 * one.nbytes
+    done.clear()
+    assert turned(pairs[1:2], workers=2, progress=done.append) == [False]
+    assert sum(done) < one.nbytes  # given up
 
 
 def test_a_file_that_ends_early(tmp_path: Path) -> None:
     one = np.arange(64, dtype=np.uint32).reshape(8, 8)
     a, b = placed(tmp_path / "file", one, np.ascontiguousarray(one.T))
     with pytest.raises(SourceError, match="shrank"):
-        turned(a, b._replace(offset=b.offset + 100), (8, 8), 4)
+        turned([Pair(a, b._replace(offset=b.offset + 100), (8, 8), 4)])
