@@ -7,7 +7,9 @@ there is compared byte by byte. Only what does not lie in one piece is hashed (S
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from hashlib import sha256
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from paramcli.content.digest import digest
@@ -31,6 +33,8 @@ TINY = 64
 """Bytes below which equal tensors are no evidence of a tie."""
 _MATRIX = 2
 _SAMPLES = 16
+_TOGETHER = 256
+"""Pairs that are compared by the same workers, of which there may be very many."""
 _ROUNDS = 2
 """How often what is left is compared with one of it, before all that is left is hashed."""
 
@@ -179,34 +183,44 @@ def _turned(
 
     No two of them are equal, so none is the transpose of two.
     """
-    shapes = {(one.info.dtype, one.shape) for one in found}
-    matrices = [
-        (number, one)
-        for number, one in enumerate(found)
-        if len(one.shape) == _MATRIX
-        and min(one.shape) > 1
-        and (one.info.dtype, one.shape[::-1]) in shapes
-    ]
-    by_print: dict[object, list[int]] = {}
-    likely: list[tuple[int, int]] = []
-    for number, one in matrices:
-        straight, across = (_elements(sampler, one, across=turn) for turn in (False, True))
-        others = by_print.get((one.info.dtype, one.shape, straight), ())
-        likely += [(other, number) for other in others]
-        by_print.setdefault((one.info.dtype, one.shape[::-1], across), []).append(number)
-    if not likely:
-        return []
-    from paramcli.numeric.turned import Pair, turned
+    likely = _likely(sampler, found)
+    pairs: list[tuple[int, int]] = []
+    taken: set[int] = set()
+    while some := list(islice(likely, _TOGETHER)):
+        from paramcli.numeric.turned import Pair, turned
 
-    laid = [
-        Pair(two.place, one.place, (two.shape[0], two.shape[1]), two.width)
-        for one, two in ((found[other], found[number]) for other, number in likely)
-    ]
-    total = sum(pair.a.nbytes for pair in laid)
-    verdicts = turned(
-        laid, workers=workers, progress=progress and (lambda done: progress(done, total))
-    )
-    return [pair for pair, same in zip(likely, verdicts, strict=True) if same]
+        some = [pair for pair in some if taken.isdisjoint(pair)]
+        laid = [
+            Pair(two.place, one.place, (two.shape[0], two.shape[1]), two.width)
+            for one, two in ((found[other], found[number]) for other, number in some)
+        ]
+        total = sum(pair.a.nbytes for pair in laid)
+        told = progress and partial(_told, progress, total)
+        verdicts = turned(laid, workers=workers, progress=told)
+        pairs += [pair for pair, same in zip(some, verdicts, strict=True) if same]
+        taken.update(chain.from_iterable(pairs))
+    return pairs
+
+
+def _told(progress: Progress, total: int, done: int) -> None:
+    progress(done, total)
+
+
+def _likely(sampler: Sampler, found: Sequence[_Found]) -> Iterator[tuple[int, int]]:
+    """Yield the pairs of which a few elements agree."""
+    shapes = {(one.info.dtype, one.shape) for one in found}
+    by_print: dict[object, list[int]] = {}
+    for number, one in enumerate(found):
+        if (
+            len(one.shape) != _MATRIX
+            or min(one.shape) == 1
+            or (one.info.dtype, one.shape[::-1]) not in shapes
+        ):
+            continue
+        straight, across = (_elements(sampler, one, across=turn) for turn in (False, True))
+        for other in by_print.get((one.info.dtype, one.shape, straight), ()):
+            yield other, number
+        by_print.setdefault((one.info.dtype, one.shape[::-1], across), []).append(number)
 
 
 def _elements(sampler: Sampler, one: _Found, *, across: bool) -> bytes:

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 import paramcli
+from paramcli.verbs.tie import equal as room
 from paramcli.verbs.tie import find_equal
 from tests import torch_objects
 from tests.unit.numeric.test_containers import WRITERS
@@ -55,6 +56,22 @@ def test_transposes(dtype: torch.dtype, tmp_path: Path) -> None:
     state = {"a": weight, "b": weight.t().contiguous(), "c": random_of(dtype, 9, 70)}
     equal = found(torch_objects.save(state, tmp_path / "model.pt"))
     assert [(one.names, one.relation) for one in equal] == [(("a", "b"), "transposed")]
+
+
+def test_more_likely_pairs_than_are_compared_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sparse matrices look alike wherever one looks; every one has its transpose among them."""
+    monkeypatch.setattr(room, "_TOGETHER", 7)
+    tensors: dict[str, Tensor] = {}
+    for number in range(12):
+        matrix = torch.zeros(64, 64)
+        matrix[1, number + 30] = 1.0
+        tensors |= {f"{number}.a": matrix, f"{number}.b": matrix.t().contiguous()}
+    path = str(tmp_path / "x.safetensors")
+    save_file(tensors, path)
+    names = {one.names for one in found(path)}
+    assert names == {(f"{number}.a", f"{number}.b") for number in range(12)}
 
 
 def test_transposes_of_many_tiles(tmp_path: Path) -> None:
