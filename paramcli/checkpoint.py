@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from paramcli.errors import SourceError, one_line
@@ -313,19 +315,25 @@ class Checkpoint:
                 return info
         raise KeyError(name)
 
-    def fill(self, storage: Storage, start: int, target: memoryview) -> None:
-        """Fill a buffer with a storage's bytes from byte `start` on.
+    @contextmanager
+    def reading(self, storage: Storage) -> Iterator[Callable[[int, memoryview], None]]:
+        """Give what fills a buffer with a storage's bytes from a byte on, its file open meanwhile.
 
-        Raises SourceError where the target holds none, or fewer.
+        It raises SourceError where the target holds none, or fewer.
         """
-        place = self.locate(storage)
         if self.draw is not None:
-            self.draw(storage, start, target)
-        elif place is None:
-            self.unpack(storage, start, target)
+            yield partial(self.draw, storage)
+        elif (place := self.locate(storage)) is None:
+            yield partial(self.unpack, storage)
         else:
+            offset = place.offset
             with open_file(place.file) as file:
-                file.fill(target, place.offset + start)
+                yield lambda start, target: file.fill(target, offset + start)
+
+    def fill(self, storage: Storage, start: int, target: memoryview) -> None:
+        """Fill a buffer with a storage's bytes from byte `start` on. Raises as `reading` does."""
+        with self.reading(storage) as read:
+            read(start, target)
 
     def read(self, storage: Storage) -> bytes:
         """Return all bytes of a storage. Raises SourceError as `fill` does."""

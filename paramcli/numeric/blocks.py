@@ -29,8 +29,6 @@ CHUNK = 3 << 18
 since four numbers of six bits fill three bytes."""
 BLOCK = 64 * CHUNK
 """Most bytes of a block: the unit of work, and of merging, whatever the number of workers."""
-_PIECE = 1 << 24
-"""Bytes put together at once of a tensor whose elements lie far apart, as of one transposed."""
 
 
 class Block(NamedTuple):
@@ -92,26 +90,22 @@ def gathered(checkpoint: Checkpoint, info: TensorInfo, size: int | None = None) 
 def chunks(block: Block, size: int | None = None) -> Iterator[Raw]:
     """Yield a block by chunks of `size` bytes, in one buffer that is used again and again."""
     size = size or CHUNK
+    for piece in _pieces(block, size):
+        raw = np.frombuffer(piece, np.uint8)
+        yield from (raw[at : at + size] for at in range(0, len(raw), size))
+
+
+def _pieces(block: Block, size: int) -> Iterator[memoryview]:
+    """Yield a block as it comes: whole if it is in memory, else some chunks at a time, or one."""
     if isinstance(block.data, memoryview):
-        whole = np.frombuffer(block.data, np.uint8)
-        yield from (whole[at : at + size] for at in range(0, block.nbytes, size))
+        yield block.data
     elif block.data is not None:
-        yield from _put_together(block, block.data, size)
+        yield from block.data.pieces(block.offset, block.offset + block.nbytes, size)
     else:
-        buffer = np.empty(min(size, block.nbytes), np.uint8)
+        buffer = memoryview(bytearray(min(size, block.nbytes)))
         with open_file(block.file) as file:
             file.expect(block.offset, block.nbytes)
             for done in range(0, block.nbytes, size):
-                chunk = buffer[: block.nbytes - done]
-                file.fill(memoryview(chunk.data), block.offset + done)
-                yield chunk
-
-
-def _put_together(block: Block, elements: Gathered, size: int) -> Iterator[Raw]:
-    """Yield chunks, several of which are put together at once where that is faster."""
-    most = size if elements.in_order else max(size, _PIECE // size * size)
-    buffer = np.empty(min(most, block.nbytes), np.uint8)
-    for done in range(0, block.nbytes, most):
-        piece = buffer[: block.nbytes - done]
-        elements.fill(block.offset + done, memoryview(piece.data))
-        yield from (piece[at : at + size] for at in range(0, len(piece), size))
+                piece = buffer[: block.nbytes - done]
+                file.fill(piece, block.offset + done)
+                yield piece

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from paramcli.errors import SourceError
-from paramcli.files import open_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,6 +30,7 @@ REPEATED = 1 << 28
 _NEAR = 1 << 18
 """Bytes that are read together with what lies between them: to ask twice would cost more."""
 _PIECE = 1 << 24
+"""Bytes put together at once of a tensor whose elements lie far apart, as of one transposed."""
 
 
 class Gathered:
@@ -51,34 +51,38 @@ class Gathered:
         self._checkpoint, self._info = checkpoint, info
 
     @property
-    def in_order(self) -> bool:
-        """Whether elements side by side lie close: others are read far faster in large pieces."""
+    def _in_order(self) -> bool:
         steps = [s for n, s in zip(self._info.shape, self._info.stride, strict=True) if n > 1]
         return steps == sorted(steps, reverse=True)
 
     def fill(self, start: int, target: memoryview) -> None:
         """Fill memory with bytes from `start` on; both are whole elements."""
-        info, checkpoint = self._info, self._checkpoint
+        info = self._info
         if info.dtype.bits < 8:
             target[:] = self._packed[start : start + len(target)]
             return
         width = info.dtype.bits // 8
         out: NDArray[Any] = np.frombuffer(target, f"u{width}" if width <= 8 else f"V{width}")
         boxes = list(_boxes(_Box(info.shape, info.stride, info.offset), start // width, len(out)))
-        place = checkpoint.locate(info.storage)
-        if place is None:
-            _copy(boxes, out, lambda at, room: checkpoint.fill(info.storage, at, room))
-        else:
-            with open_file(place.file) as file:
-                _copy(boxes, out, lambda at, room: file.fill(room, place.offset + at))
-        _unmark(target, info, checkpoint.byteorder)
+        with self._checkpoint.reading(info.storage) as read:
+            _copy(boxes, out, read)
+        _unmark(target, info, self._checkpoint.byteorder)
 
-    def pieces(self) -> Iterator[memoryview]:
-        """Yield all in turn, in memory that is used again and again."""
-        buffer = memoryview(bytearray(min(self.nbytes, _PIECE)))
-        for start in range(0, self.nbytes, _PIECE):
-            piece = buffer[: self.nbytes - start]
-            self.fill(start, piece)
+    def pieces(
+        self, start: int = 0, end: int | None = None, size: int | None = None
+    ) -> Iterator[memoryview]:
+        """Yield bytes in turn, all by default, in memory that is used again and again.
+
+        So many at a time, or a multiple of that where elements side by side lie far apart: these
+        are read far faster many at once.
+        """
+        size = size or _PIECE
+        end = self.nbytes if end is None else end
+        most = size if self._in_order else max(size, _PIECE // size * size)
+        buffer = memoryview(bytearray(min(most, end - start)))
+        for at in range(start, end, most):
+            piece = buffer[: end - at]
+            self.fill(at, piece)
             yield piece
 
     @cached_property
