@@ -7,11 +7,11 @@ comparing both let the interpreter go.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import threading
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, NamedTuple
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from paramcli import ranks
 from paramcli.files import File, open_file
@@ -31,8 +31,14 @@ _REQUESTS = 8
 _SMALL_WORK = 4 << 20
 """Bytes below which starting threads would take longer than the work."""
 
-_memcmp = ctypes.CDLL(None if os.name == "posix" else "msvcrt").memcmp
-_memcmp.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
+
+@cache
+def _memcmp() -> Any:  # noqa: ANN401 - a function of C
+    import ctypes  # which takes longer to import than to compare shapes
+
+    found = ctypes.CDLL(None if os.name == "posix" else "msvcrt").memcmp
+    found.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
+    return found
 
 
 def equal(
@@ -158,9 +164,9 @@ class _Work:
         if any(self._verdicts[part[0]] for part in parts):
             self._files[file].fill(views[0][: a[1] - a[0]], a[0])
             self._files[other].fill(views[1][: b[1] - b[0]], b[0])
-            left, right = addresses
+            (left, right), memcmp = addresses, _memcmp()
             for number, at, there, size in parts:
-                if _memcmp(left + at, right + there, size):
+                if memcmp(left + at, right + there, size):
                     self._verdicts[number] = False
         if self._progress is not None:
             with self._lock:
@@ -168,4 +174,6 @@ class _Work:
 
 
 def _address(buffer: bytearray) -> int:
+    import ctypes
+
     return ctypes.addressof((ctypes.c_char * len(buffer)).from_buffer(buffer))

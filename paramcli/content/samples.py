@@ -70,9 +70,9 @@ class Sampler:
 
         None where they cannot be read so, or are one element over and over, which proves nothing.
         """
-        place = stretch(checkpoint, info) if info.contiguous else None
-        from hashlib import blake2b  # which takes longer to import than many a command
+        from hashlib import blake2b  # which takes longer to import than to compare shapes
 
+        place = stretch(checkpoint, info) if info.contiguous else None
         width = max(1, info.dtype.bits // 8)
         content = self.sample(place, width) if place is not None and place.nbytes else b""
         if content == content[:width] * (len(content) // width):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from paramcli.content.equal import equal
 from paramcli.content.places import side_by_side, stretch
 from paramcli.content.samples import Sampler
 from paramcli.verbs.diff.report import Ambiguous, Fused
@@ -53,8 +54,6 @@ def moved(a: Side, b: Side, *, workers: int) -> Moves:
         for x, y in single
     ]
     placed = [(x, y, pair) for x, y, pair in pairs if pair is not None]
-    from paramcli.content.equal import equal
-
     verdicts = equal([pair for *_, pair in placed], workers=workers)
     proven = {x: y for (x, y, _), same in zip(placed, verdicts, strict=True) if same}
     ambiguous = [
@@ -192,8 +191,6 @@ def _same(a: Checkpoint, one: TensorInfo, b: Checkpoint, other: TensorInfo) -> b
     """Whether two views hold the same elements, read by their strides where they must be."""
     pair = side_by_side((a, one), (b, other))
     if pair is not None:
-        from paramcli.content.equal import equal
-
         return equal([pair], workers=1)[0]
     if max(one.nbytes, other.nbytes) > _MOST_READ or a.byteorder != b.byteorder:
         return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
+from paramcli.content.equal import equal
 from paramcli.content.places import side_by_side
 from paramcli.errors import UsageError
 from paramcli.numeric.change import NO_CHANGE, Change, merge
@@ -92,8 +93,6 @@ def _views(one: TensorInfo, other: TensorInfo) -> list[Pair] | None:
 def _of_views(
     a: Checkpoint, b: Checkpoint, pairs: list[Pair], how: How, progress: Progress | None
 ) -> list[Verdict]:
-    from paramcli.content.equal import equal  # with ctypes, which shapes do without
-
     found: list[Verdict] = [None if one.numel else True for one, _ in pairs]
     if how.quick:
         if {a.format, b.format} != {"torch-zip"}:
