@@ -49,6 +49,7 @@ class ChunkTable:
         """Of each tensor the sizes of its chunks, by their first element."""
         self.chunks: dict[str, list[Chunk]] = {}
         self._places: dict[Chunk, Place | None] = {}
+        self._runs: dict[str, list[_Runs]] = {}
         self._whole: tuple[Chunk, bytes] | None = None
 
     def unpack(self, storage: Storage, start: int, target: memoryview) -> None:
@@ -58,13 +59,14 @@ class ChunkTable:
         """
         name = str(storage.key)
         info = self.tensors[name]
-        for chunk in self.chunks.get(name, ()):
-            runs = _Runs(chunk, info)
+        if name not in self._runs:
+            self._runs[name] = [_Runs(chunk, info) for chunk in self.chunks.get(name, ())]
+        for runs in self._runs[name]:
             parts = list(runs.meeting(start, start + len(target)))
             if not parts:
                 continue
             first, end = parts[0].source, parts[-1].source + parts[-1].nbytes
-            content = memoryview(self._read(chunk, info, first, end - first))
+            content = memoryview(self._read(runs.chunk, info, first, end - first))
             for source, at, nbytes in parts:
                 target[at - start :][:nbytes] = content[source - first :][:nbytes]
 
@@ -157,10 +159,10 @@ class _Runs:
         inner = rank
         while inner and chunk.sizes[inner - 1] == shape[inner - 1]:
             inner -= 1
-        inner = max(
-            inner - 1, 0
-        )  # within the first dimension that is cut, a chunk is still one run
+        # Within the first dimension that is cut, a chunk is still one run.
+        inner = max(inner - 1, 0)
         steps = [width * math.prod(shape[axis + 1 :]) for axis in range(rank)]
+        self.chunk = chunk
         self._nbytes = width * math.prod(chunk.sizes[inner:])
         self._start = sum(at * step for at, step in zip(chunk.start, steps, strict=True))
         self._cut = list(zip(chunk.sizes[:inner], steps, strict=False))[::-1]
