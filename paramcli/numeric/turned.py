@@ -59,18 +59,18 @@ def turned(
     verdicts = [True] * len(pairs)
     apart: set[int] = set()  # as far as this process, or a worker forked from it, has seen
 
-    def compare(tile: tuple[int, int, int]) -> tuple[bool, int]:
+    def compare(tile: tuple[int, int, int]) -> bool:
         number, *corner = tile
         if number not in apart and not _same(pairs[number], *corner):
             apart.add(number)
-        return number not in apart, pairs[number].width * prod(_size(pairs[number], *corner))
+        return number not in apart
 
     small = sum(pair.a.nbytes for pair in pairs) < _SMALL_WORK
     results = spread(compare, tiles, 1 if small else workers)
-    for (number, *_), (same, nbytes) in zip(tiles, results, strict=False):
+    for (number, *corner), same in zip(tiles, results, strict=False):
         verdicts[number] &= same
         if progress is not None:
-            progress(nbytes)
+            progress(pairs[number].width * prod(_size(pairs[number], *corner)))
         if not any(verdicts):
             break
     return verdicts

@@ -7,7 +7,6 @@ there is compared byte by byte. Only what does not lie in one piece is hashed (S
 from __future__ import annotations
 
 from collections import Counter
-from functools import partial
 from hashlib import sha256
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -185,25 +184,31 @@ def _turned(
     """
     likely = _likely(sampler, found)
     pairs: list[tuple[int, int]] = []
-    taken: set[int] = set()
     while some := list(islice(likely, _TOGETHER)):
-        from paramcli.numeric.turned import Pair, turned
-
-        some = [pair for pair in some if taken.isdisjoint(pair)]
-        laid = [
-            Pair(two.place, one.place, (two.shape[0], two.shape[1]), two.width)
-            for one, two in ((found[other], found[number]) for other, number in some)
-        ]
-        total = sum(pair.a.nbytes for pair in laid)
-        told = progress and partial(_told, progress, total)
-        verdicts = turned(laid, workers=workers, progress=told)
-        pairs += [pair for pair, same in zip(some, verdicts, strict=True) if same]
-        taken.update(chain.from_iterable(pairs))
+        taken = set(chain.from_iterable(pairs))
+        pairs += _proven(found, filter(taken.isdisjoint, some), workers, progress)
     return pairs
 
 
-def _told(progress: Progress, total: int, done: int) -> None:
-    progress(done, total)
+def _proven(
+    found: Sequence[_Found],
+    likely: Iterable[tuple[int, int]],
+    workers: int | None,
+    progress: Progress | None,
+) -> list[tuple[int, int]]:
+    """Keep the pairs of which one is the other's transpose by all their bytes."""
+    from paramcli.numeric.turned import Pair, turned
+
+    numbers = list(likely)
+    pairs = [
+        Pair(two.place, one.place, (two.shape[0], two.shape[1]), two.width)
+        for one, two in ((found[one], found[two]) for one, two in numbers)
+    ]
+    total = sum(pair.a.nbytes for pair in pairs)
+    verdicts = turned(
+        pairs, workers=workers, progress=progress and (lambda done: progress(done, total))
+    )
+    return [pair for pair, same in zip(numbers, verdicts, strict=True) if same]
 
 
 def _likely(sampler: Sampler, found: Sequence[_Found]) -> Iterator[tuple[int, int]]:
