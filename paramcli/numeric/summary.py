@@ -119,7 +119,12 @@ def summarize(  # noqa: PLR0913 - how to compute, each apart
 def _further(blocks: Sequence[Block]) -> int:
     """How often a tensor of several blocks is passed over again for its percentiles."""
     wide = WIDE.get(blocks[0].dtype) if len(blocks) > 1 else None
-    return len(range(16, np.dtype(wide).itemsize * 8, 16)) if wide else 0
+    return len(_passes(wide)) if wide else 0
+
+
+def _passes(wide: str) -> range:
+    """How many bits of a number are known before each further pass: 16 after the first."""
+    return range(16, np.dtype(wide).itemsize * 8, 16)
 
 
 def _blocks(checkpoint: Checkpoint, info: TensorInfo) -> list[Block]:
@@ -226,7 +231,7 @@ def _refined(
     count = len(blocks) if ranks.size() > 1 else min(workers, len(blocks))
     shares = [blocks[start::count] for start in range(count)]
     ordered = quantiles.first_digits(tops, dtype)
-    for known in range(16, np.dtype(dtype).itemsize * 8, 16):
+    for known in _passes(dtype):
         search = ordered.holding(dtype, known)._replace(bins=ends)
         found = []
         works = [(share, search) for share in shares]
