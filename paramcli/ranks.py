@@ -66,8 +66,8 @@ def shared(
 
     Raises on every rank what any of them raises.
     """
-    owners = [number for number, _ in dealt(jobs, cost)]
-    own = [job for job, owner in zip(jobs, owners, strict=True) if owner == rank()]
+    me, owners = rank(), [number for number, _ in dealt(jobs, cost)]
+    own = [job for job, owner in zip(jobs, owners, strict=True) if owner == me]
     with _failures_are_told():
         _working.append(True)
         try:

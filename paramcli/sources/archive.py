@@ -231,9 +231,8 @@ def _end(file: File) -> tuple[int, int, int]:
     at = tail.rfind(b"PK\5\6")
     if at < 0 or at + 22 > len(tail):
         raise SourceError(
-            "a zip archive without its end", path=file.path, offset=file.size,
-            hint=CUT_SHORT,
-        )  # fmt: skip
+            "a zip archive without its end", path=file.path, offset=file.size, hint=CUT_SHORT
+        )
     _, disk, first_disk, here, count, size, start, comment = _END(tail, at)
     if at + 22 + comment != len(tail):
         raise _damaged(file, "bytes stand after the archive's end", tail_start + at + 22 + comment)
@@ -274,6 +273,5 @@ def _zip64(file: File, extra: bytes, full: int, stored: int, offset: int) -> tup
 
 def _damaged(file: File, problem: str, offset: int | None) -> SourceError:
     return SourceError(
-        f"damaged zip archive: {problem}", path=file.path, offset=offset,
-        hint=DAMAGED,
-    )  # fmt: skip
+        f"damaged zip archive: {problem}", path=file.path, offset=offset, hint=DAMAGED
+    )

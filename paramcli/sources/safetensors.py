@@ -138,19 +138,18 @@ def _usual(text: str, path: str) -> tuple[list[TensorInfo], dict[str, str]] | No
 
 def _any(text: str, path: str) -> tuple[list[TensorInfo], dict[str, str]]:
     """Read a header with the JSON parser, a tensor at a time: as objects, 40 times its size."""
-    metadata: dict[str, str] = {}
+    metadata: dict[str, str] | None = None
     entries: dict[str, TensorInfo] = {}
-    seen: set[str] = set()
 
     def member(name: str, pos: int) -> int:
         nonlocal metadata
-        if name in seen:
-            what = "the header has its metadata twice" if name == "__metadata__" else ""
-            raise SourceError(what or f"two tensors are named {name!r}", path=path)
-        seen.add(name)
         if name == "__metadata__":
+            if metadata is not None:
+                raise SourceError("the header has its metadata twice", path=path)
             metadata, end = _metadata(text, pos, path)
             return end
+        if name in entries:
+            raise SourceError(f"two tensors are named {name!r}", path=path)
         value, end = value_at(text, pos)
         entries[name] = _entry(name, value, path)
         return end
@@ -163,7 +162,7 @@ def _any(text: str, path: str) -> tuple[list[TensorInfo], dict[str, str]]:
         raise SourceError(f"the header is not JSON: {error}", path=path) from None
     if text[end:].strip(" \t\n\r"):
         raise SourceError(f"the header's JSON ends at character {end:,}", path=path)
-    return list(entries.values()), metadata
+    return list(entries.values()), metadata or {}
 
 
 def _entry(name: str, value: object, path: str) -> TensorInfo:

@@ -93,6 +93,7 @@ class TorchArchive:
         self.byteorder: Literal["little", "big"] = "little"
         self.version: int | None = None
         self.storages = _Entries(archive, f"{folder}/data/")
+        self.unpack = in_parts(lambda storage: archive.unpack(str(storage.key)))
         self._check_names()
         if f"{folder}/byteorder" in archive.entries:
             order = archive.read(f"{folder}/byteorder")
@@ -157,11 +158,6 @@ class TorchArchive:
         if not all(type(text) is str and _is_text(key + text) for key, text in found.items()):
             raise SourceError(f"{METADATA} does not map text to text", path=self.path)
         return found
-
-    @property
-    def unpack(self) -> Callable[[Storage, int, memoryview], None]:
-        """Inflates storages; see `Checkpoint`."""
-        return in_parts(lambda storage: self.archive.unpack(str(storage.key)))
 
     def checksum(self, storage: Storage) -> int | None:
         """The CRC-32 that the archive states of a storage's entry, as long as that is all of it."""

@@ -102,10 +102,7 @@ class Machine:
             problem = "the pickle holds text that is not UTF-8"
         except ValueError as error:
             problem = f"damaged pickle: {error}"
-        raise SourceError(
-            problem, path=self.path, offset=self._base + self.position,
-            hint=DAMAGED,
-        )  # fmt: skip
+        raise SourceError(problem, path=self.path, offset=self._base + self.position, hint=DAMAGED)
 
     def _run(self, calls: TensorCalls | None) -> object:  # noqa: C901, PLR0912, PLR0915 - one loop, one dispatch: a call for each opcode would double its time
         data, limit = self.data, self._limit()

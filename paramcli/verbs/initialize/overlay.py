@@ -160,11 +160,10 @@ class _Drawing:
         return found
 
     def _stored(self, one: Planned) -> Stored:
-        """Where the values of a tensor are stored; one is held at a time."""
+        """Where the values of the tensor that is being drawn are stored."""
         if getattr(self._own, "reading", None) != one.info.name:
             from paramcli.verbs.initialize.values import Stored
 
-            self._own.reading, self._own.stored = None, None
             checkpoint, info = one.source, one.kept
             if info is None:
                 checkpoint, info = self._constructed, _constructed(self._given, one)
