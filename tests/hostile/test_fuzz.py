@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.fuzz import KINDS, OFTEN, Fuzzer, campaign
 from tests.torch_judge import TorchJudge
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from random import Random
 
 
 def test_some_inputs(tmp_path: Path) -> None:
@@ -21,6 +24,20 @@ def test_some_inputs(tmp_path: Path) -> None:
     assert set(tally.tried) == set(KINDS)
     assert min(tally.opened[kind] for kind in OFTEN) > 0
     assert tally.both["safetensors"] > 0
+
+
+@pytest.fixture(scope="module")
+def fuzzer(tmp_path_factory: pytest.TempPathFactory) -> Fuzzer:
+    return Fuzzer(1, tmp_path_factory.mktemp("fuzz"))
+
+
+@given(kind=st.sampled_from(KINDS), rng=st.randoms(use_true_random=False))
+def test_mutations_that_hypothesis_chooses(kind: str, rng: Random, fuzzer: Fuzzer) -> None:
+    """The same mutators, driven by hypothesis, which makes what it finds as small as it can."""
+    fuzzer._rng = rng
+    fuzzer.tally.findings.clear()
+    fuzzer.one(kind)
+    assert [problem for _, problem, _ in fuzzer.tally.findings] == []
 
 
 def test_the_watch_can_see(tmp_path: Path) -> None:
