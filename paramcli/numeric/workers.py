@@ -12,19 +12,26 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
 
 from paramcli import ranks
 from paramcli.errors import ParamcliError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from io import FileIO
+    from multiprocessing.connection import Connection
+    from multiprocessing.process import BaseProcess
 
 __all__ = ["available", "spread"]
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
+
+_WIDTH = 4
+_MOST_BATCHES = 1024
+"""Their numbers fit into the smallest pipe that Linux makes, of a page."""
 
 
 def available() -> int:
@@ -58,13 +65,15 @@ def _spread(
     count = min(workers or available(), len(jobs))
     if count <= 1:
         yield from map(work, jobs)
-        return
+    elif hasattr(os, "fork"):
+        yield from _forked(work, jobs, count)
+    else:
+        yield from _threaded(work, jobs, count)
+
+
+def _threaded(work: Callable[[Job], Result], jobs: Sequence[Job], count: int) -> Iterator[Result]:
     from concurrent.futures import ThreadPoolExecutor
 
-    batch = max(1, len(jobs) // (count * 16))
-    if hasattr(os, "fork"):
-        yield from _forked(work, jobs, count, batch)
-        return
     executor = ThreadPoolExecutor(count)
     try:
         yield from executor.map(work, jobs)
@@ -72,30 +81,40 @@ def _spread(
         executor.shutdown(cancel_futures=True)
 
 
-def _forked(
-    work: Callable[[Job], Result], jobs: Sequence[Job], count: int, batch: int
-) -> Iterator[Result]:
-    from concurrent.futures import ProcessPoolExecutor
-    from concurrent.futures.process import BrokenProcessPool
-    from multiprocessing import active_children, get_context
+def _forked(work: Callable[[Job], Result], jobs: Sequence[Job], count: int) -> Iterator[Result]:
+    """Have workers take batches by number from one pipe, and send what became of each.
 
-    others = set(active_children())
-    executor = ProcessPoolExecutor(count, get_context("fork"), _begin, (work, jobs))
-    done = False
+    The process that waits has no second thread and no lock, so that an interrupt may come at any
+    point of it: `ProcessPoolExecutor` can wait for ever after one.
+    """
+    from multiprocessing import Pipe, get_context
+
+    size = max(1, len(jobs) // (count * 16), -(-len(jobs) // _MOST_BATCHES))
+    batches = [jobs[start : start + size] for start in range(0, len(jobs), size)]
+    process = get_context("fork").Process
+    crew: dict[Connection, BaseProcess] = {}
+    outcomes: dict[int, _Outcome[Result]] = {}
     try:
-        with _no_interrupts():
-            results = executor.map(_do, range(len(jobs)), chunksize=batch)
-        yield from cast("Iterator[Result]", results)
-        done = True
-    except BrokenProcessPool:
-        raise ParamcliError(
-            "a worker process was killed", hint="perhaps for want of memory; try again"
-        ) from None
+        with _no_interrupts(), _numbers(len(batches)) as numbers:
+            for _ in range(count):
+                reader, writer = Pipe(duplex=False)
+                task = (work, batches, numbers, writer)
+                worker: BaseProcess = process(target=_labour, args=task, daemon=True)
+                worker.start()
+                writer.close()  # the worker alone has it now: the pipe ends when the worker does
+                crew[reader] = worker
+        for number in range(len(batches)):
+            while number not in outcomes:
+                outcomes.update(_heard(crew))
+            results, error = outcomes.pop(number)
+            yield from results
+            if error is not None:
+                raise error
     finally:
-        if not done:
-            for worker in set(active_children()) - others:
-                worker.terminate()
-        executor.shutdown(cancel_futures=True)
+        for reader, worker in crew.items():
+            worker.terminate()
+            worker.join()
+            reader.close()
 
 
 @contextmanager
@@ -108,27 +127,68 @@ def _no_interrupts() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-class _Inherited(NamedTuple):
-    """What a worker is forked with."""
-
-    work: Callable[[Any], Any]
-    jobs: Sequence[Any]
-
-
-_inherited: list[_Inherited] = []
-
-
-def _do(number: int) -> object:
-    """Do a job, in a worker."""
-    work, jobs = _inherited[-1]
-    return work(jobs[number])
+@contextmanager
+def _numbers(count: int) -> Iterator[FileIO]:
+    """Give a pipe of the numbers below `count`: each is had by the one process that reads it."""
+    readable, writable = os.pipe()
+    with open(readable, "rb", buffering=0) as numbers:
+        with open(writable, "wb", buffering=0) as every:
+            every.write(b"".join(number.to_bytes(_WIDTH, "little") for number in range(count)))
+        yield numbers
 
 
-def _begin(work: Callable[[Any], Any], jobs: Sequence[Any]) -> None:
-    """Be a worker until the process that started it ends, by whatever cause."""
+def _heard(crew: dict[Connection, BaseProcess]) -> Iterator[tuple[int, _Outcome[Any]]]:
+    """Wait for what workers send; drop those that have ended from `crew`."""
+    from multiprocessing.connection import wait
+
+    for reader in cast("list[Connection]", wait([*crew])):
+        try:
+            yield reader.recv()
+        except (EOFError, OSError):
+            worker = crew.pop(reader)
+            worker.join()
+            reader.close()
+            if worker.exitcode or not crew:
+                raise ParamcliError(
+                    "a worker process was killed", hint="perhaps for want of memory; try again"
+                ) from None
+
+
+class _Outcome(NamedTuple, Generic[Result]):
+    """What became of a batch of jobs: their results, up to an error if there was one."""
+
+    results: list[Result]
+    error: Exception | None
+
+
+def _labour(
+    work: Callable[[Job], object], batches: Sequence[Sequence[Job]], numbers: FileIO,
+    writer: Connection,
+) -> None:  # fmt: skip
+    """Do the batches whose numbers this process reads, until none is left."""
+    _leave_with_parent()
+    with suppress(BrokenPipeError):
+        while number := numbers.read(_WIDTH):
+            batch = int.from_bytes(number, "little")
+            writer.send((batch, _done(work, batches[batch])))
+
+
+def _done(work: Callable[[Job], Result], batch: Sequence[Job]) -> _Outcome[Result]:
+    results: list[Result] = []
+    try:
+        for job in batch:
+            results.append(work(job))  # noqa: PERF401 - those before an error are kept
+    except Exception as error:  # noqa: BLE001 - raised where it is waited for
+        import traceback
+
+        error.add_note(f"In a worker process:\n{traceback.format_exc()}")
+        return _Outcome(results, error)
+    return _Outcome(results, None)
+
+
+def _leave_with_parent() -> None:
+    """End this process when the one that started it ends, by whatever cause."""
     from multiprocessing import parent_process
-
-    _inherited.append(_Inherited(work, jobs))
 
     parent = parent_process()
 

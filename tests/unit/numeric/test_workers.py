@@ -96,6 +96,23 @@ def test_an_error_comes_back_whole(count: int) -> None:
     assert error.hint == "try the fourth"
 
 
+@needs_fork
+def test_results_of_a_batch_come_before_its_error() -> None:
+    """Of 100 jobs a worker takes three at a time."""
+    results = spread(failing, range(100), 2)
+    assert [next(results) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(SourceError, match="the third") as caught:
+        next(results)
+    assert "in failing" in caught.value.__notes__[0], "where in the worker it was raised"
+
+
+@needs_fork
+def test_more_jobs_than_numbers_in_a_page() -> None:
+    """The pipe of numbers is filled before there is a reader."""
+    assert list(spread(abs, range(100_000), 3)) == [*range(100_000)]
+    assert list(spread(abs, range(3_000), 70)) == [*range(3_000)]
+
+
 @pytest.mark.usefixtures("no_fork")
 def test_an_error_in_a_thread_comes_back() -> None:
     with pytest.raises(SourceError, match="the third"):
@@ -126,6 +143,17 @@ def test_a_worker_that_is_killed_is_one_error() -> None:
     from multiprocessing import active_children
 
     assert active_children() == []
+
+
+def left(number: int) -> int:
+    sys.exit(number)
+
+
+@needs_fork
+def test_workers_that_leave_are_missed() -> None:
+    """One that ends well has done what it took: else somebody would wait for ever."""
+    with pytest.raises(ParamcliError, match="a worker process was killed"):
+        list(spread(left, [0, 0], 2))
 
 
 def interrupted(number: int) -> int:
@@ -180,9 +208,10 @@ def endless(act: str, then: str = "next(results)") -> subprocess.CompletedProces
 
 @needs_fork
 @pytest.mark.parametrize("whom", ["os.killpg(0, {})", "os.kill(os.getppid(), {})"])
-def test_an_interrupt_ends_all_at_once_and_without_a_word(whom: str) -> None:
+@pytest.mark.parametrize("then", ["next(results)", "signal.pause()"])  # it waits, or uses what came
+def test_an_interrupt_ends_all_at_once_and_without_a_word(whom: str, then: str) -> None:
     """Ctrl-C reaches every process of a terminal: one of them answers."""
-    done = endless(whom.format("signal.SIGINT"))
+    done = endless(whom.format("signal.SIGINT"), then)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
