@@ -137,26 +137,30 @@ def _offsets(file: File, keys: object, table: StorageTable, start: int) -> dict[
         names = [key_text(key) for key in keys]
     except ValueError as error:
         raise SourceError(f"the list of storages: {error}", path=file.path, offset=start) from None
-    if len(set(names)) != len(names) or set(names) != table.known().keys():
+    lengths = table.lengths()
+    if len(set(names)) != len(names) or set(names) != lengths.keys():
         raise SourceError(
             "the list of storages is not that of the tensors", path=file.path, offset=start
         )
     offsets: dict[str, int] = {}
-    known = table.known()
     window = HeaderWindow(file, (file.size - start) // max(len(names), 1), 8)
+    content, base = b"", 0
     pos = start
     for name in names:
-        typed = known[name]
+        numel, nbytes = lengths[name]
         # Of a file on another machine the lengths must do that the pickles state, and their sum.
-        at = None if file.far else window.reach(pos, 8)
-        if at is not None and typed.numel != int.from_bytes(
-            window.content[at : at + 8], "little", signed=True
-        ):
-            raise SourceError(
-                f"storage {name} states another length than its tensors", path=file.path, offset=pos
-            )
+        if not file.far:
+            at = pos - base
+            if at + 8 > len(content):
+                at = window.reach(pos, 8)
+                content, base = window.content, window.base
+            if int.from_bytes(content[at : at + 8], "little", signed=True) != numel:
+                raise SourceError(
+                    f"storage {name} states another length than its tensors",
+                    path=file.path, offset=pos,
+                )  # fmt: skip
         offsets[name] = pos + 8
-        pos += 8 + typed.storage.nbytes
+        pos += 8 + nbytes
         if pos > file.size:
             raise SourceError(
                 "the file ends inside a storage", path=file.path, offset=file.size,

@@ -111,8 +111,9 @@ class TorchArchive:
 
     def _check_names(self) -> None:
         """Refuse names that torch, which looks them up without regard to case, would confuse."""
-        lower = set(map(str.lower, self.archive.entries))
-        if len(lower) != len(self.archive.entries):
+        names = self.archive.entries
+        joined = "\0".join(names)
+        if joined != joined.lower() and len(set(map(str.lower, names))) < len(names):
             raise SourceError(
                 "two entries differ in upper and lower case alone", path=self.path,
                 hint="torch.load would read either one; such a file is made to deceive",

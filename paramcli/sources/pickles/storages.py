@@ -85,6 +85,14 @@ class StorageTable:
         self._batches.clear()
         return self._by_name
 
+    def lengths(self) -> dict[str, tuple[int, int]]:
+        """Elements and bytes of all storages so far, by name."""
+        found = {name: (one.numel, one.storage.nbytes) for name, one in self._by_name.items()}
+        for names, made, _, numels in self._batches:
+            sizes = [storage.nbytes for storage in made]
+            found.update(zip(names, zip(numels, sizes, strict=True), strict=True))
+        return found
+
     def persistent(self, identity: object) -> object:
         """Answer the id ("storage", class, key, location, numel)."""
         if type(identity) is str and identity.startswith("("):

@@ -183,11 +183,15 @@ def flatten(
         return (_named("", root),), ()
     tensors: list[TensorInfo] = []
     values: list[tuple[str, object]] = []
-    if type(root) is Dict and set(map(type, root.pairs[1::2])) == {TensorInfo}:
-        tensors = [
-            child if child[0] == name else _named(name, child)  # type: ignore[arg-type, index, misc]
-            for name, child in _members(root)
-        ]
+    if type(root) is Dict and set(map(type, children := root.pairs[1::2])) == {TensorInfo}:
+        keys = root.pairs[::2]
+        if set(map(type, keys)) == {str} and len(set(keys)) == len(keys):
+            named = zip(keys, children, strict=True)
+            return tuple(
+                child if child[0] is name else _named(name, child)  # type: ignore[arg-type, index, misc]
+                for name, child in named
+            ), ()
+        tensors = [_named(name, child) for name, child in _members(root)]  # type: ignore[arg-type]
     else:
         for path, leaf in _leaves(root, file):
             if type(leaf) is TensorInfo:
