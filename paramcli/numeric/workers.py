@@ -112,7 +112,7 @@ def _forked(work: Callable[[Job], Result], jobs: Sequence[Job], count: int) -> I
                 raise error
     finally:
         for reader, worker in crew.items():
-            worker.terminate()
+            worker.kill()  # not terminated: it has the handlers of whoever started it
             worker.join()
             reader.close()
 

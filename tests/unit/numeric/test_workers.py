@@ -222,6 +222,16 @@ def test_work_that_is_given_up_ends_at_once() -> None:
 
 
 @needs_fork
+def test_a_handler_of_signals_is_not_run_in_workers(tmp_path: Path) -> None:
+    """A server that removes its files when it is told to end still needs them afterwards."""
+    run = tmp_path / "run"
+    handler = f"lambda *_: open({str(run)!r}, 'w').close() or os._exit(0)"
+    done = endless(f"signal.signal(signal.SIGTERM, {handler})", then="results.close()")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not run.exists()
+
+
+@needs_fork
 def test_no_worker_outlives_whom_it_works_for() -> None:
     done = endless("os.kill(os.getppid(), signal.SIGKILL)")
     assert (done.returncode, done.stderr) == (-signal.SIGKILL, "")
