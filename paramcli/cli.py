@@ -98,9 +98,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     words = list(sys.argv[1:] if argv is None else argv) or ["--help"]
-    # Typer takes 6 ms to make a command, so only the one that is named is made; all where none is.
-    app = _made([word for word in words[:1] if word in _COMMANDS] or _COMMANDS)
     try:
+        # Typer takes 6 ms to make a command: only the one that is named is made; all where none is.
+        app = _made([word for word in words[:1] if word in _COMMANDS] or _COMMANDS)
         return int(app(words, prog_name="paramcli", standalone_mode=False) or 0)
     except SystemExit:  # Typer's answer to a pipe that closed while it wrote its help
         return 0

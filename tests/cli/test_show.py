@@ -572,6 +572,14 @@ def test_ctrl_c_ends_with_130(run: Run, monkeypatch: pytest.MonkeyPatch) -> None
     assert "Traceback" not in err
 
 
+def test_ctrl_c_while_a_command_is_made(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("paramcli.cli.import_module", interrupted)
+    assert run("show", MODEL) == (130, "", "")
+
+
 @pytest.mark.parametrize(
     ("raised", "said"),
     [
