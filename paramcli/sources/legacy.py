@@ -138,23 +138,19 @@ def _offsets(file: File, keys: object, table: StorageTable, start: int) -> dict[
     except ValueError as error:
         raise SourceError(f"the list of storages: {error}", path=file.path, offset=start) from None
     lengths = table.lengths()
-    if len(set(names)) != len(names) or set(names) != lengths.keys():
+    if len(names) != len(lengths) or set(names) != lengths.keys():
         raise SourceError(
             "the list of storages is not that of the tensors", path=file.path, offset=start
         )
     offsets: dict[str, int] = {}
     window = HeaderWindow(file, (file.size - start) // max(len(names), 1), 8)
-    content, base = b"", 0
     pos = start
     for name in names:
         numel, nbytes = lengths[name]
         # Of a file on another machine the lengths must do that the pickles state, and their sum.
         if not file.far:
-            at = pos - base
-            if at + 8 > len(content):
-                at = window.reach(pos, 8)
-                content, base = window.content, window.base
-            if int.from_bytes(content[at : at + 8], "little", signed=True) != numel:
+            at = window.reach(pos, 8)
+            if int.from_bytes(window.content[at : at + 8], "little", signed=True) != numel:
                 raise SourceError(
                     f"storage {name} states another length than its tensors",
                     path=file.path, offset=pos,

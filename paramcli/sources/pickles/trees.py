@@ -12,6 +12,7 @@ from paramcli.sources.pickles.rebuild import meaning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import TypeGuard
 
     from paramcli.checkpoint import Kind
     from paramcli.sources import Request
@@ -85,7 +86,7 @@ def pick(root: object, *, file: str, key: str | None, everything: bool) -> Picke
 
     Raises UsageError for a `key` that is not there, SourceError for trees beyond all bounds.
     """
-    if type(root) is Dict and set(map(type, root.pairs[1::2])) == {TensorInfo} and key is None:
+    if key is None and _is_state_dict(root):
         return Picked(None, flatten(root, file)[0], (), (), ())  # a state dict and nothing else
     if type(root) in (list, tuple) and len(root) > MAX_REPEATED and _is_leaf(root, {}):  # type: ignore[arg-type]
         return Picked(
@@ -183,10 +184,9 @@ def flatten(
         return (_named("", root),), ()
     tensors: list[TensorInfo] = []
     values: list[tuple[str, object]] = []
-    if type(root) is Dict and set(map(type, children := root.pairs[1::2])) == {TensorInfo}:
-        keys = root.pairs[::2]
-        if set(map(type, keys)) == {str} and len(set(keys)) == len(keys):
-            named = zip(keys, children, strict=True)
+    if _is_state_dict(root):
+        if _are_names(keys := root.pairs[::2]):
+            named = zip(keys, root.pairs[1::2], strict=True)
             return tuple(
                 child if child[0] is name else _named(name, child)  # type: ignore[arg-type, index, misc]
                 for name, child in named
@@ -296,6 +296,11 @@ def holds(root: object, barren: set[int]) -> bool:
     return False
 
 
+def _is_state_dict(node: object) -> TypeGuard[Dict]:
+    """Whether a node is a dictionary of tensors and nothing else."""
+    return type(node) is Dict and set(map(type, node.pairs[1::2])) == {TensorInfo}
+
+
 def is_module(node: object) -> bool:
     """Whether a record is a whole pickled `torch.nn.Module`."""
     return type(node) is Record and {"_parameters", "_modules"} <= set(_attributes(node))
@@ -306,7 +311,7 @@ def _members(node: object) -> list[tuple[str, object]]:
     found: list[tuple[str, object]] = []
     if type(node) is Dict:
         keys, children = node.pairs[::2], node.pairs[1::2]
-        if set(map(type, keys)) == {str} and len(set(keys)) == len(keys):
+        if _are_names(keys):
             found = list(zip(keys, children, strict=True))  # type: ignore[arg-type]
         else:
             found = _last_of_equals(keys, children)
@@ -321,6 +326,11 @@ def _members(node: object) -> list[tuple[str, object]]:
             (name, meaning(child) if type(child) is Record else child) for name, child in found
         ]
     return found
+
+
+def _are_names(keys: list[object]) -> bool:
+    """Whether keys are names as they stand: texts, and no two of them equal."""
+    return set(map(type, keys)) == {str} and len(set(keys)) == len(keys)
 
 
 def _last_of_equals(keys: list[object], children: list[object]) -> list[tuple[str, object]]:
