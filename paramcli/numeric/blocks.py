@@ -87,25 +87,30 @@ def gathered(checkpoint: Checkpoint, info: TensorInfo, size: int | None = None) 
     ]  # fmt: skip
 
 
-def chunks(block: Block, size: int | None = None) -> Iterator[Raw]:
-    """Yield a block by chunks of `size` bytes, in one buffer that is used again and again."""
+def chunks(
+    block: Block, size: int | None = None, buffer: bytearray | None = None
+) -> Iterator[Raw]:
+    """Yield a block by chunks of `size` bytes, in one buffer that is used again and again.
+
+    It is `buffer`, where one of that size is given.
+    """
     size = size or CHUNK
-    for piece in _pieces(block, size):
+    for piece in _pieces(block, size, buffer):
         raw = np.frombuffer(piece, np.uint8)
         yield from (raw[at : at + size] for at in range(0, len(raw), size))
 
 
-def _pieces(block: Block, size: int) -> Iterator[memoryview]:
+def _pieces(block: Block, size: int, buffer: bytearray | None) -> Iterator[memoryview]:
     """Yield a block as it comes: whole if it is in memory, else some chunks at a time, or one."""
     if isinstance(block.data, memoryview):
         yield block.data
     elif block.data is not None:
         yield from block.data.pieces(block.offset, block.offset + block.nbytes, size)
     else:
-        buffer = memoryview(bytearray(min(size, block.nbytes)))
+        room = memoryview(buffer or bytearray(min(size, block.nbytes)))[:size]
         with open_file(block.file) as file:
             file.expect(block.offset, block.nbytes)
             for done in range(0, block.nbytes, size):
-                piece = buffer[: block.nbytes - done]
+                piece = room[: block.nbytes - done]
                 file.fill(piece, block.offset + done)
                 yield piece

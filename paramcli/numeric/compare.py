@@ -13,7 +13,7 @@ from paramcli.numeric.summary import measurable
 from paramcli.numeric.workers import available, spread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from paramcli.checkpoint import Checkpoint, TensorInfo
     from paramcli.numeric.change import Change, Tolerance
@@ -83,13 +83,13 @@ def compare(  # noqa: PLR0913 - both sides, and how to compute
 def differ(
     a: Checkpoint,
     b: Checkpoint,
-    pair: tuple[TensorInfo, TensorInfo],
+    pairs: Sequence[tuple[TensorInfo, TensorInfo]],
     tolerance: Tolerance | None,
-) -> bool:
-    """Whether two comparable tensors differ at all; they are read up to the first difference."""
-    one, other = pair
+) -> Iterator[bool]:
+    """Whether comparable tensors of one shape differ: each is read up to the first difference."""
     room = NumpyPairs()
-    return any(room.differs(block, tolerance) for block in _cut(a, one, b, other))
+    for one, other in pairs:
+        yield any(room.differs(block, tolerance) for block in _cut(a, one, b, other))
 
 
 def _cut(a: Checkpoint, one: TensorInfo, b: Checkpoint, other: TensorInfo) -> list[PairOfBlocks]:

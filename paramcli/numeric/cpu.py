@@ -91,10 +91,10 @@ def codes_of(raw: Raw, bits: int, block: Block) -> Numbers:
 def _measure(block: Block, *, tops: bool) -> Found:
     """Measure a block of a wide real type, or of bfloat16."""
     total, counts = NOTHING, np.zeros(_TOPS, np.int64) if tops else None
-    scratch = np.empty(0)
+    scratch, halves = np.empty(0), np.empty(min(_SHORT, block.nbytes) // 2, np.uint32)
     with np.errstate(all="ignore"):
         for raw in chunks(block, _SHORT if block.dtype == "bfloat16" else None):
-            numbers = numbers_of(raw, block)
+            numbers = numbers_of(raw, block, halves)
             if len(scratch) < len(numbers):
                 scratch = np.empty(len(numbers))
             moments, finite = _moments(numbers, scratch)
@@ -104,19 +104,24 @@ def _measure(block: Block, *, tops: bool) -> Found:
     return Found(total, None if counts is None else sparse(counts))
 
 
-def numbers_of(raw: Raw, block: Block) -> Numbers:
-    """Numbers of a wide type in bytes of a block; bfloat16 as float32, in an order of its own."""
+def numbers_of(raw: Raw, block: Block, room: NDArray[np.uint32] | None = None) -> Numbers:
+    """Numbers of a wide type in bytes of a block; bfloat16 as float32, in an order of its own.
+
+    Those lie in `room`, where it is given and large enough.
+    """
     if block.dtype == "bfloat16":
-        return _widened(raw.view("<u2").byteswap().view(np.uint8) if block.swapped else raw)
+        return _widened(raw.view("<u2").byteswap().view(np.uint8) if block.swapped else raw, room)
     return raw.view(f"{'>' if block.swapped else '<'}{WIDE[block.dtype]}")
 
 
-def _widened(raw: Raw) -> NDArray[np.float32]:
+def _widened(raw: Raw, room: NDArray[np.uint32] | None) -> NDArray[np.float32]:
     """Little-endian bfloat16 as float32, two at a time: the second of each pair, then the first."""
     if raw.nbytes % 4:
         return (raw.view("<u2").astype(np.uint32) << 16).view(np.float32)
     pairs = raw.view("<u4")
-    bits = np.empty((2, len(pairs)), np.uint32)
+    if room is None or len(room) < 2 * len(pairs):
+        room = np.empty(2 * len(pairs), np.uint32)
+    bits = room[: 2 * len(pairs)].reshape(2, -1)
     np.bitwise_and(pairs, 0xFFFF0000, out=bits[0])
     np.left_shift(pairs, 16, out=bits[1])
     return bits.reshape(-1).view(np.float32)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from paramcli.numeric.change import NO_CHANGE, Change, merge
 from paramcli.numeric.codes import COMPLEX
 from paramcli.numeric.gpu import device_of
-from paramcli.numeric.pairs import side_by_side
+from paramcli.numeric.pairs import Memory, side_by_side
 
 if TYPE_CHECKING:
     import torch
@@ -31,12 +31,13 @@ class TorchPairs:
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
+        self._memory = Memory(_CHUNK)
 
     def compare(self, pair: PairOfBlocks, tolerance: Tolerance | None) -> Change:
         """Compare two blocks."""
         step = 2 if pair.a.dtype in COMPLEX else 1
         total = NO_CHANGE
-        for numbers in side_by_side(pair, _CHUNK):
+        for numbers in side_by_side(pair, self._memory):
             total = merge(total, self._change(numbers, tolerance, step))
         return total
 

@@ -144,14 +144,14 @@ def _by_numbers(
             numbers.append(index)
         elif one.dtype == other.dtype:
             yield index, same(a, one, b, other)
+    compared = [pairs[index] for index in numbers]
     if not how.metrics:
-        for index in numbers:
-            yield index, not differ(a, b, pairs[index], how.tolerance)
+        for index, unlike in zip(numbers, differ(a, b, compared, how.tolerance), strict=True):
+            yield index, not unlike
         return
     changes = compare(
-        a, b, [pairs[index] for index in numbers],
-        tolerance=how.tolerance, workers=how.workers, device=how.device,
-    )  # fmt: skip
+        a, b, compared, tolerance=how.tolerance, workers=how.workers, device=how.device
+    )
     for index, change in zip(numbers, changes, strict=True):
         yield index, change if change.changed else True
 
