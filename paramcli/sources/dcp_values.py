@@ -117,7 +117,7 @@ class ChunkTable:
 def _opened(file: File, chunk: Chunk, info: TensorInfo) -> tuple[Archive, TensorInfo]:
     """Open the archive that holds a chunk, and the tensor in it, which must be the chunk's."""
     archive = Archive(file.section(chunk.offset, chunk.length, info.name))
-    folder = next(iter(archive.entries), "").partition("/")[0]
+    folder = next(iter(archive.names), "").partition("/")[0]
     piece, _ = TorchArchive(archive, folder).run()
     if (
         type(piece) is not TensorInfo

@@ -81,7 +81,7 @@ def _classes(archive: TorchArchive) -> dict[str, _Class]:
     """Every class of the code, by its dotted name as the pickle has it."""
     prefix = f"{archive.folder}/code/"
     found: dict[str, _Class] = {}
-    for name in archive.archive.entries:
+    for name in archive.archive.names:
         if name.startswith(prefix) and name.endswith(".py"):
             module = name.removeprefix(prefix).removesuffix(".py").replace("/", ".")
             text = archive.archive.read(name).decode(errors="replace")
@@ -148,7 +148,7 @@ def _state(module: Record) -> list[tuple[str, object]]:
 def open_old_script(archive: Archive, request: Request) -> Checkpoint:
     """Open an archive of PyTorch 1.0 to 1.3, whose modules stand in `model.json`."""
     path = archive.file.path
-    name = next(name for name in archive.entries if name.endswith("/model.json"))
+    name = next(name for name in archive.names if name.endswith("/model.json"))
     folder = name.removesuffix("/model.json")
     try:
         model = json.loads(archive.read(name))
@@ -180,7 +180,7 @@ def open_old_script(archive: Archive, request: Request) -> Checkpoint:
 def _old_tensor(archive: Archive, folder: str, tensor: dict[str, object]) -> TensorInfo:
     dtype = DTYPES[_OLD_DTYPES[str(tensor["dataType"])]]
     key = f"{folder}/{tensor['data']['key']}"  # type: ignore[index]
-    nbytes = archive.entries[key].size
+    (nbytes,) = archive.sizes([key]) or ()
     storage = TypedStorage(
         Storage(archive.file.path, key, nbytes), dtype, 0, nbytes * 8 // dtype.bits
     )

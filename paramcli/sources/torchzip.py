@@ -6,8 +6,8 @@ Layout: `torch/serialization.py` (`_save`, `_load`) and `caffe2/serialize/inline
 from __future__ import annotations
 
 from dataclasses import replace
-from operator import attrgetter, le
-from typing import TYPE_CHECKING, Any, Literal
+from operator import le
+from typing import TYPE_CHECKING, Literal
 
 from paramcli.checkpoint import Checkpoint, Place, in_parts
 from paramcli.errors import SourceError
@@ -33,21 +33,20 @@ METADATA = "paramcli.json"
 _METADATA_VERSION = 1
 _MAX_METADATA = 100_000_000
 _MAX_VERSION = 10
-_size: Callable[[Any], int] = attrgetter("size")
 
 
 def open_zip(file: File, request: Request) -> Checkpoint:
     """Open a zip archive: torch.save's own, TorchScript, or a zip of such files."""
     archive = Archive(file)
-    top = next(iter(archive.entries), "").partition("/")[0]  # spares most files the search
-    if f"{top}/data.pkl" in archive.entries or any(map(_is_data, archive.entries)):
+    top = next(iter(archive.names), "").partition("/")[0]  # spares most files the search
+    if f"{top}/data.pkl" in archive.names or any(map(_is_data, archive.names)):
         folder = _folder(archive)
-        if f"{folder}/constants.pkl" in archive.entries:
+        if f"{folder}/constants.pkl" in archive.names:
             from paramcli.sources.torchscript import open_script
 
             return open_script(TorchArchive(archive, folder), request)
         return _open_save(TorchArchive(archive, folder), request)
-    if any(name.endswith("/model.json") for name in archive.entries):
+    if any(name.endswith("/model.json") for name in archive.names):
         from paramcli.sources.torchscript import open_old_script
 
         return open_old_script(archive, request)
@@ -61,10 +60,10 @@ def _is_data(name: str) -> bool:
 def _folder(archive: Archive) -> str:
     """The one top folder of an archive of torch.save. Raises SourceError where it is not so."""
     # What the first and the last name in order begin with, all names between them do.
-    first, last = min(archive.entries), max(archive.entries)
+    first, last = min(archive.names), max(archive.names)
     folder = first.partition("/")[0]
     together = first.startswith(f"{folder}/") and last.startswith(f"{folder}/")
-    if not together or f"{folder}/data.pkl" not in archive.entries:
+    if not together or f"{folder}/data.pkl" not in archive.names:
         raise SourceError(
             "the archive has not the one top folder that torch.save gives it",
             path=archive.file.path,
@@ -77,11 +76,11 @@ class _Entries(StorageTable):
 
     def __init__(self, archive: Archive, prefix: str) -> None:
         super().__init__(archive.file.path, prefix)
-        self._entries = archive.entries
+        self._archive = archive
 
     def holds(self, names: Sequence[str], sizes: Sequence[int]) -> bool:
-        found = list(map(self._entries.get, names))
-        return None not in found and all(map(le, sizes, map(_size, found)))
+        found = self._archive.sizes(names)
+        return found is not None and all(map(le, sizes, found))
 
 
 class TorchArchive:
@@ -95,12 +94,12 @@ class TorchArchive:
         self.storages = _Entries(archive, f"{folder}/data/")
         self.unpack = in_parts(lambda storage: archive.unpack(str(storage.key)))
         self._check_names()
-        if f"{folder}/byteorder" in archive.entries:
+        if f"{folder}/byteorder" in archive.names:
             order = archive.read(f"{folder}/byteorder")
             if order not in (b"little", b"big"):
                 raise SourceError("a byte order that is neither little nor big", path=self.path)
             self.byteorder = "little" if order == b"little" else "big"
-        if f"{folder}/version" in archive.entries:
+        if f"{folder}/version" in archive.names:
             version = archive.read(f"{folder}/version").strip()
             if not version.isdigit() or not 1 <= int(version[:9]) <= _MAX_VERSION:
                 raise SourceError(
@@ -111,7 +110,7 @@ class TorchArchive:
 
     def _check_names(self) -> None:
         """Refuse names that torch, which looks them up without regard to case, would confuse."""
-        names = self.archive.entries
+        names = self.archive.names
         joined = "\0".join(names)
         if joined != joined.lower() and len(set(map(str.lower, names))) < len(names):
             raise SourceError(
@@ -139,7 +138,7 @@ class TorchArchive:
     def metadata(self) -> dict[str, str]:
         """Return the metadata that this program wrote, none where another one wrote the file."""
         name = f"{self.folder}/{METADATA}"
-        entry = self.archive.entries.get(name)
+        entry = self.archive.stated(name)
         if entry is None:
             return {}
         import json
@@ -162,7 +161,7 @@ class TorchArchive:
 
     def checksum(self, storage: Storage) -> int | None:
         """The CRC-32 that the archive states of a storage's entry, as long as that is all of it."""
-        entry = self.archive.entries.get(str(storage.key))
+        entry = self.archive.stated(str(storage.key))
         if entry is None or not self.archive.summed or entry.size != storage.nbytes:
             return None
         return entry.crc
@@ -204,7 +203,7 @@ def _open_bundle(archive: Archive, request: Request) -> Checkpoint:
     """A zip of .pth files, as Stable-Baselines3 writes: each file is a tree of its own."""
     from paramcli.sources.legacy import LegacyFile
 
-    names = [name for name in archive.entries if name.endswith((".pth", ".pt"))]
+    names = [name for name in archive.names if name.endswith((".pth", ".pt"))]
     if not names:
         raise _foreign(archive)
     machines: list[Machine] = []
@@ -246,7 +245,7 @@ def _open_bundle(archive: Archive, request: Request) -> Checkpoint:
 
 def _foreign(archive: Archive) -> SourceError:
     path = archive.file.path
-    if any(name.endswith(".npy") for name in archive.entries):
+    if any(name.endswith(".npy") for name in archive.names):
         return SourceError(
             "a NumPy .npz archive, which holds arrays and no checkpoint", path=path,
             hint="numpy.load reads it; safetensors.numpy.save_file makes it a target",

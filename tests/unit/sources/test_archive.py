@@ -38,7 +38,7 @@ def patched(at: int, form: str, value: int, content: bytes = GOOD) -> bytes:
 def read_all(content: bytes, path: Path) -> dict[str, bytes]:
     with File(written(path, content)) as file:
         archive = Archive(file)
-        return {name: archive.read(name) for name in archive.entries}
+        return {name: archive.read(name) for name in archive.names}
 
 
 @pytest.fixture(scope="module")
