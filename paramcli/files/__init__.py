@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 from paramcli.errors import CUT_SHORT, SourceError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from types import TracebackType
 
 __all__ = ["File", "HeaderWindow", "is_remote", "open_file", "shrunk"]
@@ -168,6 +169,18 @@ class HeaderWindow:
             if len(self.content) < size:
                 self._file.read(offset, size)  # says what is wrong
         return index
+
+    def every(self, offsets: Iterable[int], size: int) -> bytes:
+        """Return the headers of `size` bytes at these rising offsets, one after another."""
+        found = []
+        content, base = self.content, self.base
+        for offset in offsets:
+            index = offset - base
+            if index < 0 or index + size > len(content):
+                index = self.reach(offset, size)
+                content, base = self.content, self.base
+            found.append(content[index : index + size])
+        return b"".join(found)
 
 
 def _reason(error: OSError) -> str:

@@ -87,9 +87,7 @@ def gathered(checkpoint: Checkpoint, info: TensorInfo, size: int | None = None) 
     ]  # fmt: skip
 
 
-def chunks(
-    block: Block, size: int | None = None, buffer: bytearray | None = None
-) -> Iterator[Raw]:
+def chunks(block: Block, size: int | None = None, buffer: bytearray | None = None) -> Iterator[Raw]:
     """Yield a block by chunks of `size` bytes, in one buffer that is used again and again.
 
     It is `buffer`, where one of that size is given.

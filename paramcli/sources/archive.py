@@ -56,8 +56,10 @@ class Archive:
         first = self.names.get(names[0], 0) if names else 0
         if names == found.ordered[first : first + len(names)]:  # as torch.save writes them
             return found.sizes[first : first + len(names)]
-        places = list(map(self.names.get, names))
-        return None if None in places else [*map(found.sizes.__getitem__, places)]
+        try:
+            return [found.sizes[self.names[name]] for name in names]
+        except KeyError:
+            return None
 
     def read(self, name: str, most: tuple[int, int] = _TEXT) -> bytes:
         """Return an entry's content, inflated and checked against its CRC-32."""

@@ -6,7 +6,9 @@ the whole file, this reads the pickles and eight bytes of each storage.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import replace
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from paramcli.checkpoint import Checkpoint, Place, Storage
@@ -22,6 +24,8 @@ from paramcli.sources.pickles.storages import StorageTable, key_text
 from paramcli.sources.pickles.trees import from_tree
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from paramcli.files import File
     from paramcli.sources import Request
 
@@ -138,28 +142,39 @@ def _offsets(file: File, keys: object, table: StorageTable, start: int) -> dict[
     except ValueError as error:
         raise SourceError(f"the list of storages: {error}", path=file.path, offset=start) from None
     lengths = table.lengths()
-    if len(names) != len(lengths) or set(names) != lengths.keys():
+    unlike = SourceError(
+        "the list of storages is not that of the tensors", path=file.path, offset=start
+    )
+    try:
+        numels, sizes = zip(*map(lengths.__getitem__, names), strict=True) if names else ((), ())
+    except KeyError:
+        raise unlike from None
+    starts = list(accumulate(sizes, lambda at, nbytes: at + 8 + nbytes, initial=start + 8))
+    end = starts.pop() - 8
+    offsets = dict(zip(names, starts, strict=True))
+    if not len(offsets) == len(names) == len(lengths):
+        raise unlike
+    # Of a file on another machine the lengths must do that the pickles state, and their sum.
+    if not file.far:
+        _check_lengths(file, names, starts, numels)
+    if end > file.size:
         raise SourceError(
-            "the list of storages is not that of the tensors", path=file.path, offset=start
+            "the file ends inside a storage", path=file.path, offset=file.size, hint=CUT_SHORT
         )
-    offsets: dict[str, int] = {}
-    window = HeaderWindow(file, (file.size - start) // max(len(names), 1), 8)
-    pos = start
-    for name in names:
-        numel, nbytes = lengths[name]
-        # Of a file on another machine the lengths must do that the pickles state, and their sum.
-        if not file.far:
-            at = window.reach(pos, 8)
-            if int.from_bytes(window.content[at : at + 8], "little", signed=True) != numel:
-                raise SourceError(
-                    f"storage {name} states another length than its tensors",
-                    path=file.path, offset=pos,
-                )  # fmt: skip
-        offsets[name] = pos + 8
-        pos += 8 + nbytes
-        if pos > file.size:
-            raise SourceError(
-                "the file ends inside a storage", path=file.path, offset=file.size,
-                hint=CUT_SHORT,
-            )  # fmt: skip
     return offsets
+
+
+def _check_lengths(
+    file: File, names: Sequence[str], starts: Sequence[int], numels: Sequence[int]
+) -> None:
+    """Hold the lengths that stand before the storages against those that the tensors state."""
+    there = bisect_right(starts, file.size)
+    typical = (starts[-1] - starts[0]) // len(starts) if starts else 0
+    written = HeaderWindow(file, typical, 8).every((at - 8 for at in starts[:there]), 8)
+    if written != b"".join(numel.to_bytes(8, "little") for numel in numels[:there]):
+        for place, numel in enumerate(numels[:there]):
+            if int.from_bytes(written[8 * place : 8 * place + 8], "little", signed=True) != numel:
+                raise SourceError(
+                    f"storage {names[place]} states another length than its tensors",
+                    path=file.path, offset=starts[place] - 8,
+                )  # fmt: skip

@@ -272,8 +272,7 @@ def _zip64(file: File, extra: bytes, full: int, stored: int, offset: int) -> tup
             values.reverse()
             try:
                 return tuple(  # type: ignore[return-value]
-                    values.pop() if narrow == _WIDE else narrow
-                    for narrow in (full, stored, offset)
+                    values.pop() if narrow == _WIDE else narrow for narrow in (full, stored, offset)
                 )
             except IndexError:
                 break

@@ -14,8 +14,6 @@ from operator import add, le
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from paramcli.files import HeaderWindow
 
 __all__ = ["Run", "read_run"]
@@ -46,9 +44,7 @@ class Run(NamedTuple):
     position: int
 
 
-def read_run(
-    directory: bytes, pos: int, most: int, window: HeaderWindow, limit: int
-) -> Run | None:
+def read_run(directory: bytes, pos: int, most: int, window: HeaderWindow, limit: int) -> Run | None:
     """Read the run of at most so many entries that begins at `pos`; None where there is none.
 
     All of it must lie before byte `limit` of the file, whose headers are read through `window`.
@@ -66,7 +62,7 @@ def read_run(
         return None
     if offsets[-1] + head > limit or not all(map(le, offsets, offsets[1:])):
         return None
-    headers = _headers(window, offsets, head)
+    headers = window.every(offsets, head)
     if not _agree(headers, head, block, stride, count):
         return None
     extra = _numbers(headers, 28, head, 2)
@@ -123,19 +119,6 @@ def _numbers(data: bytes, at: int, stride: int, width: int) -> array[int]:
     if sys.byteorder == "big":
         numbers.byteswap()
     return numbers
-
-
-def _headers(window: HeaderWindow, offsets: Sequence[int], size: int) -> bytes:
-    """The headers at these offsets, of one size, one after another."""
-    found = []
-    content, base = window.content, window.base
-    for offset in offsets:
-        at = offset - base
-        if at < 0 or at + size > len(content):
-            at = window.reach(offset, size)
-            content, base = window.content, window.base
-        found.append(content[at : at + size])
-    return b"".join(found)
 
 
 def _names(block: bytes, width: int, stride: int, count: int) -> list[str] | None:

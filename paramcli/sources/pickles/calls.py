@@ -9,13 +9,12 @@ before. All else takes the ordinary way, opcode by opcode, and gives the same.
 
 from __future__ import annotations
 
-import re
-from array import array
-from itertools import accumulate, chain, repeat, takewhile
+from itertools import chain, repeat
 from operator import le
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from paramcli.checkpoint import TensorInfo
+from paramcli.sources.pickles.columns import Unusual, adjoining, check_slots, decoded
 from paramcli.sources.pickles.nodes import Global
 from paramcli.sources.pickles.rebuild import MAX_RANK, STORAGE_DTYPES, span
 
@@ -46,10 +45,6 @@ _ITEM = (
     + rb"[\x88\x89](" + _GET + rb")\)R" + _PUT  # requires_grad, OrderedDict()
     + rb"t" + _PUT + rb"R" + _PUT + rb")"  # the arguments; the call
 )  # fmt: skip
-
-
-class _Unusual(Exception):  # noqa: N818 - a signal, never an error
-    """The run is not just what a pickler writes, so it must be read opcode by opcode."""
 
 
 class Run(NamedTuple):
@@ -112,24 +107,13 @@ class TensorCalls:
         SETITEMS and MARK between two items, as picklers put them after each thousand, are part
         of it: the items are set in the same dictionary all the same, and in the same order.
         """
-        columns = self._columns(data, pos)
+        columns = adjoining(_ITEM, data, pos, self._reach)
         try:
             run = self._run(columns, memo, fresh, pos) if columns else None
-        except _Unusual:
+        except Unusual:
             run = None
         self._reach = min(self._reach * 2, _LONGEST) if run else _SHORTEST
         return run
-
-    def _columns(self, data: bytes, pos: int) -> list[tuple[bytes, ...]]:
-        """Match items one right after another; return what was matched, a tuple for each group."""
-        item = re.compile(_ITEM, re.DOTALL)  # here, since compiling takes longer than a small file
-        columns = list(zip(*item.findall(data, pos, pos + self._reach), strict=True))
-        if columns and not data.startswith(b"".join(columns[0]), pos):
-            starts = accumulate(map(len, columns[0]), initial=pos)
-            joined = map(data.startswith, columns[0], starts)
-            together = sum(1 for _ in takewhile(bool, joined))
-            columns = [column[:together] for column in columns] if together else []
-        return columns
 
     def _run(
         self, columns: list[tuple[bytes, ...]], memo: dict[int, object], fresh: int, pos: int
@@ -139,23 +123,20 @@ class TensorCalls:
             views, at_size, strides, at_stride, hooks, at_hooks, at_args, at_end,
         ) = columns  # fmt: skip
         slots = (at_name, at_key, at_id, at_size, at_stride, at_hooks, at_args, at_end)
-        written = b"".join(chain.from_iterable(zip(*slots, strict=True)))
-        end = fresh + len(written) // 4
-        if end > 1 << 32 or written != array("I", range(fresh, end)).tobytes():
-            raise _Unusual
+        end = check_slots(slots, fresh)
         if not all(_is_ordered_dict(hook, memo) for hook in set(hooks)):
-            raise _Unusual
+            raise Unusual
         dtype_of = {head: _storage_class(head, memo) for head in set(heads)}
         numel_of = {identity: self._numel(identity, memo) for identity in set(ids)}
         dtypes = list(map(dtype_of.__getitem__, heads))
         numels = list(map(numel_of.__getitem__, ids))
-        names, keys = _texts(name_sizes, raw_names), _texts(key_sizes, raw_keys)
+        names, keys = decoded(name_sizes, raw_names), decoded(key_sizes, raw_keys)
         offsets, shapes, steps, ends = self._seen(views, strides)
         if not all(map(le, ends, numels)):
-            raise _Unusual
+            raise Unusual
         storages = self._storages(dtypes, keys, numels)
         if storages is None:
-            raise _Unusual
+            raise Unusual
         fields = zip(
             names, dtypes, shapes, steps, offsets, storages,
             repeat("tensor"), repeat("strided"), repeat(()), repeat(()), repeat(()), strict=False,
@@ -167,24 +148,20 @@ class TensorCalls:
     def _seen(self, views: Sequence[bytes], strides: Sequence[bytes]) -> tuple[Sequence[Any], ...]:
         """Read offsets, shapes and strides; a model has few different ones."""
         known, pairs = self._views, list(zip(views, strides, strict=True))
-        for pair in set(pairs).difference(known):
-            known[pair] = _view(*pair)
-        return tuple(zip(*map(known.__getitem__, pairs), strict=True))
+        found = list(map(known.get, pairs))
+        if None in found:
+            for pair in set(pairs).difference(known):
+                known[pair] = _view(*pair)
+            found = list(map(known.get, pairs))
+        return tuple(zip(*found, strict=True))
 
     def _numel(self, written: bytes, memo: dict[int, object]) -> int:
         """Read the location and the number of elements that end a storage's id."""
         (where,), rest = _gets(written, 1)
         numbers = _ints(rest[: -len(self._id_end)]) if rest.endswith(self._id_end) else ()
         if type(memo.get(where)) is not str or len(numbers) != 1 or numbers[0] < 0:
-            raise _Unusual
+            raise Unusual
         return numbers[0]
-
-
-def _texts(sizes: Sequence[bytes], texts: Sequence[bytes]) -> list[str]:
-    """Decode texts that have the lengths written before them, and no NUL among them."""
-    if array("I", b"".join(sizes)).tolist() != list(map(len, texts)):
-        raise _Unusual
-    return b"\0".join(texts).decode("utf-8", "surrogatepass").split("\0")
 
 
 def _storage_class(head: bytes, memo: dict[int, object]) -> DType:
@@ -196,7 +173,7 @@ def _storage_class(head: bytes, memo: dict[int, object]) -> DType:
         dtype = STORAGE_DTYPES.get(kind.path)
         if dtype is not None and dtype.bits >= 8 and type(first) is str and first == "storage":
             return dtype
-    raise _Unusual
+    raise Unusual
 
 
 def _is_ordered_dict(get: bytes, memo: dict[int, object]) -> bool:
@@ -210,7 +187,7 @@ def _view(written: bytes, stride: bytes) -> _View:
     (offset,) = _ints(written[: 1 + width])
     shape, steps = _tuple(written[1 + width :]), _tuple(stride)
     if offset < 0 or len(shape) != len(steps):
-        raise _Unusual
+        raise Unusual
     reach = span(shape, steps)
     return _View(offset, shape, steps, offset + reach if reach else 0)
 
@@ -246,5 +223,5 @@ def _tuple(written: bytes) -> tuple[int, ...]:
     numbers = _ints(written[marked:-1])
     complete = marked if written[-1:] == b"t" else not marked and written[-1] - 0x84 == len(numbers)
     if not complete or min(numbers) < 0 or len(numbers) > MAX_RANK:
-        raise _Unusual
+        raise Unusual
     return numbers

@@ -24,12 +24,14 @@ from paramcli.sources.pickles.opcodes import (
     WEIGHTS_ONLY,
 )
 from paramcli.sources.pickles.rebuild import BUILDERS
+from paramcli.sources.pickles.texts import read_texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from paramcli.sources.pickles.calls import Run, TensorCalls
     from paramcli.sources.pickles.rebuild import Builder
+    from paramcli.sources.pickles.texts import TextRun
 
 __all__ = ["Machine"]
 
@@ -90,9 +92,9 @@ class Machine:
         """
         try:
             try:
-                return self._run(self.calls)
+                return self._run(self.calls, texts=True)
             except _Skipped:
-                return self._run(None)
+                return self._run(None, texts=False)
         except IndexError:
             cut = self.position + 2 > len(self.data)
             problem = "the pickle is cut short" if cut else "the pickle takes what it never put"
@@ -104,14 +106,14 @@ class Machine:
             problem = f"damaged pickle: {error}"
         raise SourceError(problem, path=self.path, offset=self._base + self.position, hint=DAMAGED)
 
-    def _run(self, calls: TensorCalls | None) -> object:  # noqa: C901, PLR0912, PLR0915 - one loop, one dispatch: a call for each opcode would double its time
+    def _run(self, calls: TensorCalls | None, *, texts: bool) -> object:  # noqa: C901, PLR0912, PLR0915 - one loop, one dispatch: a call for each opcode would double its time
         data, limit = self.data, self._limit()
         pos = 0
         stack: list[object] = []
         outer: list[list[object]] = []
         memo: dict[int, object] = {}
         fresh = 0  # no memo slot from here on has been written
-        runs: list[Run] = []
+        runs: list[Run | TextRun] = []
         again = False  # whether a tensor has just been built, so that a run of more may follow
         self.stack, self._containers, self._text = stack, 0, 0
         for _ in range(MAX_OPERATIONS):
@@ -121,6 +123,14 @@ class Machine:
                 limit = self._limit()
             op = data[pos]
             if op == 0x58:  # BINUNICODE
+                if texts and fresh > 255 and _fills_list(outer):
+                    run_of_texts = read_texts(data, pos, fresh)
+                    texts = run_of_texts is not None
+                    if run_of_texts is not None:
+                        stack += run_of_texts.items
+                        pos, fresh = run_of_texts.position, run_of_texts.end
+                        runs.append(run_of_texts)
+                        continue
                 if again and calls and fresh > 255 and not len(stack) % 2 and _fills_dict(outer):
                     again = False  # memo slots below 256 are written by another opcode
                     run = calls.read(data, pos, memo, fresh)
@@ -274,7 +284,12 @@ def _fills_dict(outer: list[list[object]]) -> bool:
     return bool(outer and outer[-1]) and type(outer[-1][-1]) is Dict
 
 
-def _fetch(runs: list[Run], slot: int, memo: dict[int, object]) -> object:
+def _fills_list(outer: list[list[object]]) -> bool:
+    """Whether what comes next is pushed since a mark upon a list."""
+    return bool(outer and outer[-1]) and type(outer[-1][-1]) is list
+
+
+def _fetch(runs: list[Run | TextRun], slot: int, memo: dict[int, object]) -> object:
     """Return what a run would have put in a memo slot; then the memo has all of that run."""
     for run in runs:
         if run.start <= slot < run.end:

@@ -1,0 +1,52 @@
+"""What repeats itself in a pickle, matched many times at once and taken apart by columns."""
+
+from __future__ import annotations
+
+import re
+from array import array
+from itertools import accumulate, chain, takewhile
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["Unusual", "adjoining", "check_slots", "decoded"]
+
+
+class Unusual(Exception):  # noqa: N818 - a signal, never an error
+    """What was matched is not just what a pickler writes: it must be read opcode by opcode."""
+
+
+def adjoining(item: bytes, data: bytes, pos: int, reach: int) -> list[tuple[bytes, ...]]:
+    """Match items one right after another from `pos` on; return a column for each group.
+
+    The first group is the whole of an item.
+    """
+    found = re.compile(item, re.DOTALL).findall(data, pos, pos + reach)
+    columns = list(zip(*found, strict=True))
+    if columns and not data.startswith(b"".join(columns[0]), pos):
+        starts = accumulate(map(len, columns[0]), initial=pos)
+        joined = map(data.startswith, columns[0], starts)
+        together = sum(1 for _ in takewhile(bool, joined))
+        columns = [column[:together] for column in columns] if together else []
+    return columns
+
+
+def check_slots(columns: Sequence[Sequence[bytes]], fresh: int) -> int:
+    """Return the memo slot past those that items write, one after another from `fresh` on.
+
+    A column holds what each item writes of one slot: four bytes, or none. Raises Unusual where
+    others are written.
+    """
+    written = b"".join(chain.from_iterable(zip(*columns, strict=True)))
+    end = fresh + len(written) // 4
+    if end > 1 << 32 or written != array("I", range(fresh, end)).tobytes():
+        raise Unusual
+    return end
+
+
+def decoded(sizes: Sequence[bytes], texts: Sequence[bytes]) -> list[str]:
+    """Decode texts that have the lengths written before them, and no NUL among them."""
+    if array("I", b"".join(sizes)).tolist() != list(map(len, texts)):
+        raise Unusual
+    return b"\0".join(texts).decode("utf-8", "surrogatepass").split("\0")

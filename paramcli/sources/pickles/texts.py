@@ -1,0 +1,44 @@
+"""Lists of texts, such as a legacy file's keys of storages: many items are read in one step.
+
+See `calls`: what is not just as a pickler writes it is read opcode by opcode, and gives the same.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from paramcli.sources.pickles.columns import Unusual, adjoining, check_slots, decoded
+
+__all__ = ["TextRun", "read_texts"]
+
+_REACH = 1 << 16
+_SHORTEST = 8
+# APPENDS and MARK, as picklers put them after each thousand items; a text, and its memo slot.
+_ITEM = rb"((?:e\()?+X(....)([^\x00-\x1f]+)r(....))"
+
+
+class TextRun(NamedTuple):
+    """Texts, the position after them, and their memo slots from `start` to `end`."""
+
+    items: list[str]
+    position: int
+    start: int
+    end: int
+
+    def memo(self) -> dict[int, object]:
+        """What the slots hold."""
+        return dict(zip(range(self.start, self.end), self.items, strict=True))
+
+
+def read_texts(data: bytes, pos: int, fresh: int) -> TextRun | None:
+    """Read the run of texts at `pos`, in a list that is being filled; None for no run."""
+    columns = adjoining(_ITEM, data, pos, _REACH)
+    if not columns or len(columns[0]) < _SHORTEST:
+        return None
+    whole, sizes, raw, slots = columns
+    try:
+        return TextRun(
+            decoded(sizes, raw), pos + sum(map(len, whole)), fresh, check_slots([slots], fresh)
+        )
+    except (Unusual, UnicodeDecodeError):
+        return None
