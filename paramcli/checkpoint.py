@@ -263,7 +263,7 @@ def in_parts(
     return unpack
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Checkpoint:
     """An ordered set of named views of storages, wherever it came from.
 
@@ -292,16 +292,15 @@ class Checkpoint:
     problems: tuple[str, ...] = ()
     byteorder: Literal["little", "big"] = "little"
     lock: Lock | None = None
-    modules: Mapping[str, Owner] = field(default_factory=dict, compare=False, repr=False)
-    held: Mapping[str, Held] = field(default_factory=dict, compare=False, repr=False)
-    locate: Callable[[Storage], Place | None] = field(default=_nowhere, compare=False, repr=False)
-    unpack: Callable[[Storage, int, memoryview], None] = field(
-        default=_no_bytes, compare=False, repr=False
-    )
-    checksum: Callable[[Storage], int | None] = field(default=_nowhere, compare=False, repr=False)
-    draw: Callable[[Storage, int, memoryview], None] | None = field(
-        default=None, compare=False, repr=False
-    )
+    modules: Mapping[str, Owner] = field(default_factory=dict, compare=False)
+    held: Mapping[str, Held] = field(default_factory=dict, compare=False)
+    locate: Callable[[Storage], Place | None] = field(default=_nowhere, compare=False)
+    unpack: Callable[[Storage, int, memoryview], None] = field(default=_no_bytes, compare=False)
+    checksum: Callable[[Storage], int | None] = field(default=_nowhere, compare=False)
+    draw: Callable[[Storage, int, memoryview], None] | None = field(default=None, compare=False)
+
+    def __repr__(self) -> str:
+        return f"<Checkpoint {self.origin!r}, {self.format}: {len(self.entries):,} tensors>"
 
     def __len__(self) -> int:
         return len(self.entries)

@@ -48,11 +48,9 @@ class Opened(NamedTuple):
             if self.request.values:
                 return self.checkpoint
             if plan.constructed:
-                from dataclasses import replace
-
                 from paramcli.sources import open_request
 
-                return open_request(replace(self.request, values=True))
+                return open_request(self.request._replace(values=True))
             from paramcli.sources.module import open_buffers
 
             return open_buffers(self.request)
@@ -87,9 +85,7 @@ def composed(asked: Asked, *, project: bool) -> Recipe:
 
 def open_target(request: Request, recipe: Recipe) -> Opened:
     """Open the target, and apply a function to it if there is one."""
-    from dataclasses import replace
-
-    request = replace(request, seed=recipe.seed or 0)
+    request = request._replace(seed=recipe.seed or 0)
     if not recipe.apply:
         checkpoint = opened(request)
         introduce(checkpoint)
@@ -102,7 +98,7 @@ def open_target(request: Request, recipe: Recipe) -> Opened:
 
     if not looks_like_module(request.target):
         raise UsageError("--apply wants a model class", hint="such as pkg.mod:Net")
-    request = replace(request, values=True)
+    request = request._replace(values=True)
     found, touched = open_applied(
         request, recipe.apply, lambda name: key(request.seed, name, "apply").start
     )

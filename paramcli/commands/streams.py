@@ -159,11 +159,9 @@ class Progress:
 
 def opened(request: Request) -> Checkpoint:
     """Open a target, shown how far it is where that takes many requests."""
-    from dataclasses import replace
-
     from paramcli.sources import open_request
 
-    return followed(lambda progress: open_request(replace(request, watch=progress)), "shards")
+    return followed(lambda progress: open_request(request._replace(watch=progress)), "shards")
 
 
 def followed(work: Callable[[Progress], T], what: str = "") -> T:

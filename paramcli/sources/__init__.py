@@ -8,10 +8,10 @@ Checkpoint; one from an entry point may return None for "not mine".
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
 
 from paramcli.errors import SourceError, UsageError
 from paramcli.files import File, is_remote, open_file
@@ -40,8 +40,7 @@ _LEGACY_TEXT = b"L119547037146038801333356L\n."
 """The magic number of a legacy stream in pickle protocol 0 or 1."""
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """What to open and which part of it.
 
     `key` picks one tree of a training checkpoint by its dotted path, `everything` takes all of
@@ -53,7 +52,7 @@ class Request:
     target: str
     key: str | None = None
     everything: bool = False
-    arguments: Mapping[str, object] = field(default_factory=dict)
+    arguments: Mapping[str, object] = MappingProxyType({})
     values: bool = False
     seed: int = 0
     watch: Callable[[int, int], None] | None = None
@@ -108,7 +107,7 @@ def _open_remote(request: Request) -> Checkpoint:
         )  # fmt: skip
     folder = is_folder(request.target)
     path = shown(request.target)
-    request = replace(request, target=path)
+    request = request._replace(target=path)
     if folder:
         return _open_directory(path, request)
     with open_file(path) as file:
@@ -160,7 +159,7 @@ def _open_shard(request: Request, path: str) -> Checkpoint:
         kind = sniff(shard)
         if kind == "index":
             raise SourceError("a shard that is an index itself", path=path)
-        return _open_as(kind, shard, replace(request, target=path))
+        return _open_as(kind, shard, request._replace(target=path))
 
 
 def sniff(file: File) -> str:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import replace
-from itertools import accumulate
+from itertools import accumulate, repeat
+from operator import add
+from struct import unpack
 from typing import TYPE_CHECKING
 
 from paramcli.checkpoint import Checkpoint, Place, Storage
@@ -35,6 +37,8 @@ _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
 _MAGIC_READ = 64
 _FIRST_READ = 1 << 17
+_LENGTH = 8
+"""Bytes of the number of elements that stands before each storage."""
 
 
 class PickleStream:
@@ -101,7 +105,7 @@ class LegacyFile:
 
     def __init__(self, file: File) -> None:
         self._file, self.path = file, file.path
-        self._offsets: dict[str, int] = {}
+        self._places: dict[str, int] = {}
 
     def run(self) -> tuple[object, list[Machine]]:
         """Run its pickles and find its storages; return the object and the machines that ran."""
@@ -113,13 +117,15 @@ class LegacyFile:
         stream.next()  # of the machine that wrote it; numbers are little-endian on every one
         table = _Declared(file.path)
         root = stream.next(table)
-        self._offsets = _offsets(file, stream.next(), table, stream.offset)
+        self._places = _places(file, stream.next(), table, stream.offset)
         return root, stream.machines
 
     def locate(self, storage: Storage) -> Place | None:
         """Where a storage lies in the file on disk."""
-        offset = self._offsets.get(str(storage.key))
-        return None if offset is None else Place(self._file.disk_path, self._file.start + offset)
+        place = self._places.get(str(storage.key))
+        if place is None:
+            return None
+        return Place(self._file.disk_path, self._file.start + place + _LENGTH)
 
 
 def _is_magic(file: File) -> bool:
@@ -130,15 +136,15 @@ def _is_magic(file: File) -> bool:
         return False
 
 
-def _offsets(file: File, keys: object, table: StorageTable, start: int) -> dict[str, int]:
-    """Where each storage's bytes begin: they follow in order of their keys, each after its length.
+def _places(file: File, keys: object, table: StorageTable, start: int) -> dict[str, int]:
+    """Where each storage begins: they follow in order of their keys, each after its length.
 
     Raises SourceError where the keys are not those of the object, or a length is another one.
     """
     if type(keys) is not list:
         raise SourceError("the list of storages is no list", path=file.path, offset=start)
     try:
-        names = [key_text(key) for key in keys]
+        names = keys if set(map(type, keys)) == {str} else [key_text(key) for key in keys]
     except ValueError as error:
         raise SourceError(f"the list of storages: {error}", path=file.path, offset=start) from None
     lengths = table.lengths()
@@ -149,32 +155,31 @@ def _offsets(file: File, keys: object, table: StorageTable, start: int) -> dict[
         numels, sizes = zip(*map(lengths.__getitem__, names), strict=True) if names else ((), ())
     except KeyError:
         raise unlike from None
-    starts = list(accumulate(sizes, lambda at, nbytes: at + 8 + nbytes, initial=start + 8))
-    end = starts.pop() - 8
-    offsets = dict(zip(names, starts, strict=True))
-    if not len(offsets) == len(names) == len(lengths):
+    places = list(accumulate(map(add, sizes, repeat(_LENGTH)), initial=start))
+    end = places.pop()
+    found = dict(zip(names, places, strict=True))
+    if not len(found) == len(names) == len(lengths):
         raise unlike
     # Of a file on another machine the lengths must do that the pickles state, and their sum.
     if not file.far:
-        _check_lengths(file, names, starts, numels)
+        _check_lengths(file, names, places, numels)
     if end > file.size:
         raise SourceError(
             "the file ends inside a storage", path=file.path, offset=file.size, hint=CUT_SHORT
         )
-    return offsets
+    return found
 
 
 def _check_lengths(
-    file: File, names: Sequence[str], starts: Sequence[int], numels: Sequence[int]
+    file: File, names: Sequence[str], places: Sequence[int], numels: Sequence[int]
 ) -> None:
     """Hold the lengths that stand before the storages against those that the tensors state."""
-    there = bisect_right(starts, file.size)
-    typical = (starts[-1] - starts[0]) // len(starts) if starts else 0
-    written = HeaderWindow(file, typical, 8).every((at - 8 for at in starts[:there]), 8)
-    if written != b"".join(numel.to_bytes(8, "little") for numel in numels[:there]):
-        for place, numel in enumerate(numels[:there]):
-            if int.from_bytes(written[8 * place : 8 * place + 8], "little", signed=True) != numel:
-                raise SourceError(
-                    f"storage {names[place]} states another length than its tensors",
-                    path=file.path, offset=starts[place] - 8,
-                )  # fmt: skip
+    there = bisect_right(places, file.size - _LENGTH)
+    window = HeaderWindow(file, (places[-1] - places[0]) // len(places) if places else 0, _LENGTH)
+    written = unpack(f"<{there}q", window.every(places[:there], _LENGTH))
+    if written != numels[:there]:
+        place = next(i for i, length in enumerate(written) if length != numels[i])
+        raise SourceError(
+            f"storage {names[place]} states another length than its tensors",
+            path=file.path, offset=places[place],
+        )  # fmt: skip

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from paramcli.checkpoint import Checkpoint
@@ -90,7 +89,7 @@ def open_buffers(request: Request) -> Checkpoint:
             with contextlib.suppress(Exception, SystemExit):
                 buffers = buffers_undrawn(lambda: _made(target, found, request.arguments))
         if buffers is None:
-            module, notes = _build(replace(request, values=True), found)
+            module, notes = _build(request._replace(values=True), found)
             buffers = buffers_of(module)
     return Checkpoint(
         origin=target,
@@ -110,7 +109,7 @@ def built_module(request: Request) -> Iterator[nn.Module]:
     """
     place = user_code.locate(request.target)
     with user_code.visit(place):
-        yield _build(replace(request, values=True), user_code.load(place))[0]
+        yield _build(request._replace(values=True), user_code.load(place))[0]
 
 
 def _build(request: Request, found: object) -> tuple[nn.Module, tuple[str, ...]]:

@@ -38,10 +38,19 @@ def check_slots(columns: Sequence[Sequence[bytes]], fresh: int) -> int:
     A column holds what each item writes of one slot: four bytes, or none. Raises Unusual where
     others are written.
     """
-    written = b"".join(chain.from_iterable(zip(*columns, strict=True)))
-    end = fresh + len(written) // 4
-    if end > 1 << 32 or written != array("I", range(fresh, end)).tobytes():
+    joined, width = list(map(b"".join, columns)), 4 * len(columns[0])
+    end = fresh + sum(map(len, joined)) // 4
+    if end > 1 << 32:
         raise Unusual
+    full = [column for column in joined if column]
+    if all(len(column) == width for column in full):  # every item writes as many
+        for place, column in enumerate(full):
+            if array("I", column) != array("I", range(fresh + place, end, len(full))):
+                raise Unusual
+    else:
+        written = b"".join(chain.from_iterable(zip(*columns, strict=True)))
+        if written != array("I", range(fresh, end)).tobytes():
+            raise Unusual
     return end
 
 

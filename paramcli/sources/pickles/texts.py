@@ -1,4 +1,4 @@
-"""Lists of texts, such as a legacy file's keys of storages: many items are read in one step.
+"""Lists of digits as text, a legacy file's keys of storages: many items are read in one step.
 
 See `calls`: what is not just as a pickler writes it is read opcode by opcode, and gives the same.
 """
@@ -13,8 +13,8 @@ __all__ = ["TextRun", "read_texts"]
 
 _REACH = 1 << 16
 _SHORTEST = 8
-# APPENDS and MARK, as picklers put them after each thousand items; a text, and its memo slot.
-_ITEM = rb"((?:e\()?+X(....)([^\x00-\x1f]+)r(....))"
+# APPENDS and MARK, as picklers put them after each thousand items; digits, and their memo slot.
+_ITEM = rb"((?:e\()?+X(....)([0-9]++)r(....))"
 
 
 class TextRun(NamedTuple):
