@@ -1,4 +1,4 @@
-"""Whether two outputs say the same: `python -m benchmarks.answers names|numbers|changes A B`.
+"""Whether two outputs say the same: `python -m benchmarks.answers CHECK A B`.
 
 A process of its own, since its memory would be carried over to what is timed; see timing.py.
 """
@@ -112,11 +112,22 @@ def _check_peer(ours: str, theirs: str) -> None:
                 sys.exit(f"{name}: ours says {a}, theirs {b}")
 
 
+def _check_scope(ours: str, theirs: str) -> None:
+    """Hold the number of changed elements against the one that `weightscope diff` states."""
+    with open(ours, encoding="utf-8") as stream:
+        mine = sum(one["changed"] for one in json.load(stream)["values"])
+    with open(theirs, encoding="utf-8") as stream:
+        stated = re.search(r"Changed params: \*\*([0-9,]+)\*\*", stream.read())
+    if stated is None or int(stated[1].replace(",", "")) != mine:
+        sys.exit(f"ours finds {mine:,} changed elements, theirs {stated and stated[1]}")
+
+
 _CHECKS = {
     "names": _check_names,
     "numbers": _check_numbers,
     "changes": _check_changes,
     "peer": _check_peer,
+    "scope": _check_scope,
 }
 
 if __name__ == "__main__":

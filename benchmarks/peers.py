@@ -1,10 +1,12 @@
 """Other tools that list and measure checkpoints, where their commands are installed.
 
-`pip install sft-cli safetensors-print ckptkit` in a venv whose bin is in PATH gives all of them.
+`pip install sft-cli safetensors-print ckptkit weightscope` in a venv whose bin is in PATH gives
+all of them.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from typing import TYPE_CHECKING
@@ -67,22 +69,31 @@ def statistics(folder: str) -> Iterator[Case]:
 
 
 def differences(folder: str) -> Iterator[Case]:
-    """Time a comparison with all metrics, the answers held against each other."""
-    if _installed("sft"):
-        a = find_values(folder, "safetensors", "float32")
-        b = find_changed(folder, "safetensors", "float32", "few")
-        yield Case(
-            name="diff.peers",
-            of=f"{size()} float32, 5 % changed",
-            beside="sft diff --delta",
-            ours=Command((*PARAMCLI, "diff", a, b, "--format", "json"), code=1),
-            theirs=Command(("sft", "diff", a, b, "--delta")),
-            measure=FASTER,
-            limit=50,
-            peak=_PEAK,
-            same="peer",
-            long=True,
-        )
+    """Time a comparison with all metrics, the answers held against each other.
+
+    weightscope compares directories, and counts changed elements and the largest change alone.
+    """
+    a = find_values(folder, "safetensors", "float32")
+    b = find_changed(folder, "safetensors", "float32", "few")
+    homes = os.path.dirname(a), os.path.dirname(b)
+    peers: tuple[tuple[str, tuple[str, ...], str, int | None], ...] = (
+        ("sft diff --delta", ("sft", "diff", a, b, "--delta"), "peer", 50),
+        ("weightscope diff", ("weightscope", "diff", *homes, "--threshold", "0"), "scope", None),
+    )
+    for beside, argv, same, limit in peers:
+        if _installed(argv[0]):
+            yield Case(
+                name="diff.peers",
+                of=f"{size()} float32, 5 % changed",
+                beside=beside,
+                ours=Command((*PARAMCLI, "diff", a, b, "--format", "json"), code=1),
+                theirs=Command(argv),
+                measure=FASTER,
+                limit=limit,
+                peak=_PEAK,
+                same=same,
+                long=True,
+            )
 
 
 BENCHMARKS: dict[str, Callable[[str], Iterator[Case]]] = {

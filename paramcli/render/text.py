@@ -122,10 +122,11 @@ def remembered(lay: Callable[[TensorInfo], T]) -> Callable[[TensorInfo], T]:
     def laid(info: TensorInfo) -> T:
         if info.layout != "strided":
             return lay(info)
-        facts = info[1:4]
-        if facts not in known:
-            known[facts] = lay(info)
-        return known[facts]
+        facts = info[1:4]  # whose hash takes longer than all else
+        found = known.get(facts)
+        if found is None:
+            found = known[facts] = lay(info)
+        return found
 
     return laid
 

@@ -26,7 +26,8 @@ def tsv(report: ListReport, *, heading: str | None = None) -> Iterator[str]:
     facts = remembered(described)
     group = report.group_of.get
     yield from chunks(
-        f"{safe(info.name)}\t{facts(info)}\t{info.kind}\t{group(info.name, '')}\n"
+        f"{name if (name := info[0]).isprintable() else safe(name)}\t{facts(info)}\t"
+        f"{info.kind}\t{group(name, '')}\n"
         for info in report.tensors
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from operator import itemgetter
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from paramcli.checkpoint import share
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DTypeTotal", "ListReport", "Order", "Totals", "survey"]
 
+_dtype_and_shape = itemgetter(slice(1, 3))
 Order = Literal["file", "name", "count", "bytes"]
 
 
@@ -74,14 +76,14 @@ def survey(
     """
     listed = checkpoint.entries if entries is None else entries
     groups = share(listed)
-    by_view = Counter((info.dtype, info.shape) for info in listed if not info.parts)
+    composite = [info for info in listed if info.parts]
+    plain = [info for info in listed if not info.parts] if composite else listed
     by_dtype: dict[str, list[int]] = {}
-    for (dtype, shape), tensors in by_view.items():
+    for (dtype, shape), tensors in Counter(map(_dtype_and_shape, plain)).items():
         count = 0 if -1 in shape else math.prod(shape)
         _add(by_dtype, dtype.name, tensors, tensors * count, tensors * dtype.nbytes(count))
-    for info in listed:
-        if info.parts:
-            _add(by_dtype, info.dtype.name, 1, info.numel, info.nbytes)
+    for info in composite:
+        _add(by_dtype, info.dtype.name, 1, info.numel, info.nbytes)
     rows = tuple(
         sorted(
             (DTypeTotal(name, *sums) for name, sums in by_dtype.items()), key=lambda row: -row.bytes

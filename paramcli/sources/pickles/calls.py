@@ -98,7 +98,7 @@ class TensorCalls:
     def __init__(self, storages: Storages, *, legacy: bool) -> None:
         self._storages = storages
         self._id_end = b"Nt" if legacy else b"t"  # the legacy stream's ids have one field more
-        self._reach = _SHORTEST
+        self.reach = _SHORTEST
         self._views: dict[tuple[bytes, bytes], _View] = {}
 
     def read(self, data: bytes, pos: int, memo: dict[int, object], fresh: int) -> Run | None:
@@ -107,12 +107,12 @@ class TensorCalls:
         SETITEMS and MARK between two items, as picklers put them after each thousand, are part
         of it: the items are set in the same dictionary all the same, and in the same order.
         """
-        columns = adjoining(_ITEM, data, pos, self._reach)
+        columns = adjoining(_ITEM, data, pos, self.reach)
         try:
             run = self._run(columns, memo, fresh, pos) if columns else None
         except Unusual:
             run = None
-        self._reach = min(self._reach * 2, _LONGEST) if run else _SHORTEST
+        self.reach = min(self.reach * 2, _LONGEST) if run else _SHORTEST
         return run
 
     def _run(

@@ -24,7 +24,7 @@ from paramcli.sources.pickles.opcodes import (
     WEIGHTS_ONLY,
 )
 from paramcli.sources.pickles.rebuild import BUILDERS
-from paramcli.sources.pickles.texts import read_texts
+from paramcli.sources.pickles.texts import TEXTS_REACH, read_texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -123,23 +123,22 @@ class Machine:
                 limit = self._limit()
             op = data[pos]
             if op == 0x58:  # BINUNICODE
-                if texts and fresh > 255 and _fills_list(outer):
-                    run_of_texts = read_texts(data, pos, fresh)
-                    texts = run_of_texts is not None
-                    if run_of_texts is not None:
-                        stack += run_of_texts.items
-                        pos, fresh = run_of_texts.position, run_of_texts.end
-                        runs.append(run_of_texts)
-                        continue
-                if again and calls and fresh > 255 and not len(stack) % 2 and _fills_dict(outer):
-                    again = False  # memo slots below 256 are written by another opcode
-                    run = calls.read(data, pos, memo, fresh)
-                    if run is not None:
-                        stack += run.items
-                        pos, fresh = run.position, run.end
-                        runs.append(run)
-                        again = True
-                        continue
+                run: Run | TextRun | None = None
+                if fresh > 255:  # memo slots below are written by another opcode
+                    if texts and _fills(outer, list):
+                        data = self._ahead(pos + TEXTS_REACH)
+                        run = read_texts(data, pos, fresh)
+                        texts = run is not None
+                    elif again and calls and not len(stack) % 2 and _fills(outer, Dict):
+                        data = self._ahead(pos + calls.reach)
+                        run = calls.read(data, pos, memo, fresh)
+                        again = run is not None
+                if run is not None:
+                    limit = self._limit()
+                    stack += run.items
+                    pos, fresh = run.position, run.end
+                    runs.append(run)
+                    continue
                 (size,) = U32(data, pos + 1)
                 pos += 5
                 if pos + size > len(data):
@@ -200,14 +199,19 @@ class Machine:
     def _limit(self) -> int:
         return len(self.data) - (MAX_LINE if self._more else 0)
 
-    def _reach(self, end: int) -> bytes:
-        """Read on until `end` and a line beyond are there, doubling; raise where they cannot be."""
+    def _ahead(self, end: int) -> bytes:
+        """Read on until `end` and a line beyond are there, if there is so much, doubling."""
         while self._more and len(self.data) < end + MAX_LINE:
             piece = self._more(max(len(self.data), end + MAX_LINE - len(self.data)))
             if piece:
                 self.data += piece
             else:
                 self._more = None
+        return self.data
+
+    def _reach(self, end: int) -> bytes:
+        """Read on until `end` and a line beyond are there; raise where they cannot be."""
+        self._ahead(end)
         if end > len(self.data):
             raise SourceError(
                 "the pickle is cut short", path=self.path, offset=self._base + len(self.data)
@@ -279,14 +283,9 @@ def _copied(argument: object) -> int:
     return size - 8 if size > 8 else 0
 
 
-def _fills_dict(outer: list[list[object]]) -> bool:
-    """Whether what comes next is pushed since a mark upon a dictionary."""
-    return bool(outer and outer[-1]) and type(outer[-1][-1]) is Dict
-
-
-def _fills_list(outer: list[list[object]]) -> bool:
-    """Whether what comes next is pushed since a mark upon a list."""
-    return bool(outer and outer[-1]) and type(outer[-1][-1]) is list
+def _fills(outer: list[list[object]], kind: type) -> bool:
+    """Whether what comes next is pushed since a mark upon a container of this kind."""
+    return bool(outer and outer[-1]) and type(outer[-1][-1]) is kind
 
 
 def _fetch(runs: list[Run | TextRun], slot: int, memo: dict[int, object]) -> object:

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from paramcli.sources.pickles.columns import Unusual, adjoining, check_slots, decoded
 
-__all__ = ["TextRun", "read_texts"]
+__all__ = ["TEXTS_REACH", "TextRun", "read_texts"]
 
-_REACH = 1 << 16
+TEXTS_REACH = 1 << 16
 _SHORTEST = 8
 # APPENDS and MARK, as picklers put them after each thousand items; digits, and their memo slot.
 _ITEM = rb"((?:e\()?+X(....)([0-9]++)r(....))"
@@ -32,7 +32,7 @@ class TextRun(NamedTuple):
 
 def read_texts(data: bytes, pos: int, fresh: int) -> TextRun | None:
     """Read the run of texts at `pos`, in a list that is being filled; None for no run."""
-    columns = adjoining(_ITEM, data, pos, _REACH)
+    columns = adjoining(_ITEM, data, pos, TEXTS_REACH)
     if not columns or len(columns[0]) < _SHORTEST:
         return None
     whole, sizes, raw, slots = columns

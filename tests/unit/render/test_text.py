@@ -114,7 +114,12 @@ def test_spans_cover_exactly(numbers: set[int]) -> None:
 def test_remembered(make_entry: Callable[..., TensorInfo]) -> None:
     """One call for each dtype, shape and stride, but one for each composite."""
     calls: list[str] = []
-    lay = remembered(lambda info: calls.append(info.name))
+
+    def described(info: TensorInfo) -> str:
+        calls.append(info.name)
+        return info.name
+
+    lay = remembered(described)
     plain, same, other = make_entry("a"), make_entry("b"), make_entry("c", "int8")
     sparse = make_entry("d")._replace(layout="sparse_coo")
     for info in (plain, same, other, sparse, sparse):

@@ -1,0 +1,100 @@
+"""Lists of digits read in one step are what the ordinary way reads, opcode by opcode."""
+
+from __future__ import annotations
+
+import pickle
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from paramcli.errors import SourceError
+from paramcli.sources.pickles import machine
+from paramcli.sources.pickles.machine import Machine
+from paramcli.sources.pickles.texts import TextRun, read_texts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+KEYS = [str(94_000_000_000_000 + 64 * number) for number in range(5_000)]
+
+
+def ran(data: bytes, piece: int | None = None) -> object:
+    """What a pickle holds, read at once, or by pieces as a stream is."""
+    if piece is None:
+        return Machine(data, "file").run()
+    stream = Machine(data[:piece], "file", more=more_of(data, piece))
+    return stream.run()
+
+
+def more_of(data: bytes, done: int) -> Callable[[int], bytes]:
+    def more(size: int) -> bytes:
+        nonlocal done
+        piece = data[done : done + size]
+        done += len(piece)
+        return piece
+
+    return more
+
+
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch) -> list[TextRun | None]:
+    found: list[TextRun | None] = []
+
+    def watched(data: bytes, pos: int, fresh: int) -> TextRun | None:
+        found.append(read_texts(data, pos, fresh))
+        return found[-1]
+
+    monkeypatch.setattr(machine, "read_texts", watched)
+    return found
+
+
+@pytest.mark.parametrize("piece", [None, 64, 1 << 12, 1 << 16])
+def test_keys_are_read_in_one_step(piece: int | None, runs: list[TextRun | None]) -> None:
+    assert ran(pickle.dumps(KEYS, 2), piece) == KEYS
+    in_runs = sum(len(run.items) for run in runs if run is not None)
+    assert in_runs == len(KEYS) - 255  # the list itself has a slot, and slots below 256 are short
+
+
+def test_what_a_run_put_aside_is_found_again(runs: list[TextRun | None]) -> None:
+    value = [KEYS, KEYS[3_000], KEYS[255], KEYS[-1], KEYS[3_000]]
+    assert ran(pickle.dumps(value, 2)) == value
+    assert any(runs)
+
+
+def test_texts_that_come_twice(runs: list[TextRun | None]) -> None:
+    value = KEYS[:1_000] + KEYS[500:700] + KEYS[1_000:]
+    assert ran(pickle.dumps(value, 2)) == value
+    assert any(runs)
+
+
+@given(
+    st.lists(
+        st.one_of(st.integers(0, 1 << 60).map(str), st.text(max_size=5), st.integers(0, 9)),
+        max_size=40,
+    ),
+    st.integers(0, 4_000),
+    st.sampled_from([2, 3, 4]),
+)
+def test_anything_between_digits(others: list[object], at: int, protocol: int) -> None:
+    value = [*KEYS[:at], *others, *KEYS[at:4_000]]
+    assert ran(pickle.dumps(value, protocol)) == value
+
+
+@given(st.data())
+def test_a_byte_changed_gives_the_same_both_ways(data: st.DataObject) -> None:
+    content = bytearray(pickle.dumps(KEYS[:600], 2))
+    at = data.draw(st.integers(len(content) // 2, len(content) - 1))
+    content[at] = data.draw(st.integers(0, 255))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(machine, "read_texts", lambda *_: None)
+        slow = outcome(bytes(content))
+    assert outcome(bytes(content)) == slow
+
+
+def outcome(content: bytes) -> object:
+    try:
+        return repr(ran(content))
+    except SourceError as error:
+        return type(error)
