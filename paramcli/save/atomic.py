@@ -35,7 +35,6 @@ _LOCK = "being-written"
 _LONGEST = 200  # bytes of the target's name in a draft's: file systems allow 255 in all
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 _READ = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-_FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 _ours: set[str] = set()
 """Names of the drafts of this process, which would not be kept from its own locks."""
 
@@ -64,7 +63,7 @@ class Draft:
         self.output = Output(self._descriptor, path, progress, parts=not self._ours)
 
     def _begun(self, size: int) -> str:
-        """Create the draft and reserve its space; return its name."""
+        """Create the draft, as long as it will be; return its name."""
         sweep(*os.path.split(self._target))
         with failing(self.path):
             name, self._descriptor = _create(self._target, self._old)
@@ -268,10 +267,13 @@ def _owner(descriptor: int) -> tuple[int, int]:
 
 
 def _allocate(descriptor: int, size: int) -> None:
-    if not size or not hasattr(os, "posix_fallocate"):
-        return
-    try:
-        os.posix_fallocate(descriptor, 0, size)
-    except OSError as error:
-        if error.errno in _FULL:
-            raise
+    """Refuse at once what there is no room for, and set the size.
+
+    The room is not reserved: a file system in memory would clear all of it first, in one thread,
+    and one that cannot reserve would have zeros written to it.
+    """
+    if hasattr(os, "fstatvfs"):
+        room = os.fstatvfs(descriptor)
+        if room.f_blocks and room.f_bfree * room.f_frsize < size:  # some systems count no blocks
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    os.ftruncate(descriptor, size)
