@@ -43,8 +43,8 @@ class Draft:
     """A file in the making. Leaving the context publishes it, or removes it after an exception.
 
     `size` is the least that it will hold, in bytes: room for that much is looked for at once, so
-    that a full disk is known before anything is computed. Under torchrun rank 0 makes the file, and all may
-    write parts of it. Raises OutputError, UsageError for a target that is no regular file.
+    that a full disk is known before anything is computed. Under torchrun rank 0 makes the file, and
+    all may write parts of it. Raises OutputError, UsageError for a target that is no regular file.
     """
 
     def __init__(
