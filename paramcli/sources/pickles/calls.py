@@ -14,7 +14,7 @@ from operator import le
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from paramcli.checkpoint import TensorInfo
-from paramcli.sources.pickles.columns import Unusual, adjoining, check_slots, decoded
+from paramcli.sources.pickles.columns import Items, Unusual, check_slots, decoded
 from paramcli.sources.pickles.nodes import Global
 from paramcli.sources.pickles.rebuild import MAX_RANK, STORAGE_DTYPES, span
 
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 __all__ = ["REBUILD", "Run", "TensorCalls"]
 
 REBUILD = "torch._utils._rebuild_tensor_v2"
-
-_SHORTEST, _LONGEST = 1 << 10, 1 << 18
-"""Bytes that are searched for a run: doubled after each success, back to the least after none."""
 
 _GET, _INT = rb"(?:h.|j....)", rb"(?>K.|M..|J....)"
 _PUT, _TUPLE = rb"r(....)", rb"(?>\(?" + _INT + rb"++[\x85-\x87t]|\))"
@@ -98,7 +95,7 @@ class TensorCalls:
     def __init__(self, storages: Storages, *, legacy: bool) -> None:
         self._storages = storages
         self._id_end = b"Nt" if legacy else b"t"  # the legacy stream's ids have one field more
-        self.reach = _SHORTEST
+        self.items = Items(_ITEM)
         self._views: dict[tuple[bytes, bytes], _View] = {}
 
     def read(self, data: bytes, pos: int, memo: dict[int, object], fresh: int) -> Run | None:
@@ -107,13 +104,12 @@ class TensorCalls:
         SETITEMS and MARK between two items, as picklers put them after each thousand, are part
         of it: the items are set in the same dictionary all the same, and in the same order.
         """
-        columns = adjoining(_ITEM, data, pos, self.reach)
+        columns = self.items.match(data, pos)
         try:
-            run = self._run(columns, memo, fresh, pos) if columns else None
+            return self._run(columns, memo, fresh, pos) if columns else None
         except Unusual:
-            run = None
-        self.reach = min(self.reach * 2, _LONGEST) if run else _SHORTEST
-        return run
+            self.items.start_over()
+            return None
 
     def _run(
         self, columns: list[tuple[bytes, ...]], memo: dict[int, object], fresh: int, pos: int

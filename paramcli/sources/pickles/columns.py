@@ -10,26 +10,42 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Unusual", "adjoining", "check_slots", "decoded"]
+__all__ = ["Items", "Unusual", "check_slots", "decoded"]
+
+_SHORTEST, _LONGEST = 1 << 10, 1 << 18
 
 
 class Unusual(Exception):  # noqa: N818 - a signal, never an error
     """What was matched is not just what a pickler writes: it must be read opcode by opcode."""
 
 
-def adjoining(item: bytes, data: bytes, pos: int, reach: int) -> list[tuple[bytes, ...]]:
-    """Match items one right after another from `pos` on; return a column for each group.
+class Items:
+    """Items of one form, matched where they lie one right after another.
 
-    The first group is the whole of an item.
+    `reach` bytes are searched: twice as many where items filled half of them, else the least again,
+    so that what is searched is never many times what is there.
     """
-    found = re.compile(item, re.DOTALL).findall(data, pos, pos + reach)
-    columns = list(zip(*found, strict=True))
-    if columns and not data.startswith(b"".join(columns[0]), pos):
-        starts = accumulate(map(len, columns[0]), initial=pos)
-        joined = map(data.startswith, columns[0], starts)
-        together = sum(1 for _ in takewhile(bool, joined))
-        columns = [column[:together] for column in columns] if together else []
-    return columns
+
+    def __init__(self, form: bytes) -> None:
+        self._form = form
+        self.reach = _SHORTEST
+
+    def match(self, data: bytes, pos: int) -> list[tuple[bytes, ...]]:
+        """Match items from `pos` on; return a column for each group, the first an item's whole."""
+        form = re.compile(self._form, re.DOTALL)  # here: compiling takes longer than a small file
+        columns = list(zip(*form.findall(data, pos, pos + self.reach), strict=True))
+        if columns and not data.startswith(b"".join(columns[0]), pos):
+            starts = accumulate(map(len, columns[0]), initial=pos)
+            joined = map(data.startswith, columns[0], starts)
+            together = sum(1 for _ in takewhile(bool, joined))
+            columns = [column[:together] for column in columns] if together else []
+        filled = bool(columns) and sum(map(len, columns[0])) > self.reach // 2
+        self.reach = min(2 * self.reach, _LONGEST) if filled else _SHORTEST
+        return columns
+
+    def start_over(self) -> None:
+        """Search the least again: what was matched could not be used."""
+        self.reach = _SHORTEST
 
 
 def check_slots(columns: Sequence[Sequence[bytes]], fresh: int) -> int:

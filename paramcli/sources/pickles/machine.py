@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from paramcli.errors import DAMAGED, SourceError
 from paramcli.sources.pickles.calls import REBUILD
+from paramcli.sources.pickles.columns import Items
 from paramcli.sources.pickles.nodes import Dict, Global, Record, Set
 from paramcli.sources.pickles.opcodes import (
     GETS,
@@ -24,7 +25,7 @@ from paramcli.sources.pickles.opcodes import (
     WEIGHTS_ONLY,
 )
 from paramcli.sources.pickles.rebuild import BUILDERS
-from paramcli.sources.pickles.texts import TEXTS_REACH, read_texts
+from paramcli.sources.pickles.texts import ITEM, read_texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -92,9 +93,9 @@ class Machine:
         """
         try:
             try:
-                return self._run(self.calls, texts=True)
+                return self._run(self.calls, Items(ITEM))
             except _Skipped:
-                return self._run(None, texts=False)
+                return self._run(None, None)
         except IndexError:
             cut = self.position + 2 > len(self.data)
             problem = "the pickle is cut short" if cut else "the pickle takes what it never put"
@@ -106,7 +107,7 @@ class Machine:
             problem = f"damaged pickle: {error}"
         raise SourceError(problem, path=self.path, offset=self._base + self.position, hint=DAMAGED)
 
-    def _run(self, calls: TensorCalls | None, *, texts: bool) -> object:  # noqa: C901, PLR0912, PLR0915 - one loop, one dispatch: a call for each opcode would double its time
+    def _run(self, calls: TensorCalls | None, texts: Items | None) -> object:  # noqa: C901, PLR0912, PLR0915 - one loop, one dispatch: a call for each opcode would double its time
         data, limit = self.data, self._limit()
         pos = 0
         stack: list[object] = []
@@ -126,11 +127,11 @@ class Machine:
                 run: Run | TextRun | None = None
                 if fresh > 255:  # memo slots below are written by another opcode
                     if texts and _fills(outer, list):
-                        data = self._ahead(pos + TEXTS_REACH)
-                        run = read_texts(data, pos, fresh)
-                        texts = run is not None
+                        data = self._ahead(pos + texts.reach)
+                        run = read_texts(texts, data, pos, fresh)
+                        texts = texts if run else None
                     elif again and calls and not len(stack) % 2 and _fills(outer, Dict):
-                        data = self._ahead(pos + calls.reach)
+                        data = self._ahead(pos + calls.items.reach)
                         run = calls.read(data, pos, memo, fresh)
                         again = run is not None
                 if run is not None:

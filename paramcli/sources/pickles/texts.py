@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from paramcli.sources.pickles.columns import Unusual, adjoining, check_slots, decoded
+from paramcli.sources.pickles.columns import Items, Unusual, check_slots, decoded
 
-__all__ = ["TEXTS_REACH", "TextRun", "read_texts"]
+__all__ = ["ITEM", "TextRun", "read_texts"]
 
-TEXTS_REACH = 1 << 16
 _SHORTEST = 8
 # APPENDS and MARK, as picklers put them after each thousand items; digits, and their memo slot.
-_ITEM = rb"((?:e\()?+X(....)([0-9]++)r(....))"
+ITEM = rb"((?:e\()?+X(....)([0-9]++)r(....))"
 
 
 class TextRun(NamedTuple):
@@ -30,9 +29,9 @@ class TextRun(NamedTuple):
         return dict(zip(range(self.start, self.end), self.items, strict=True))
 
 
-def read_texts(data: bytes, pos: int, fresh: int) -> TextRun | None:
+def read_texts(items: Items, data: bytes, pos: int, fresh: int) -> TextRun | None:
     """Read the run of texts at `pos`, in a list that is being filled; None for no run."""
-    columns = adjoining(_ITEM, data, pos, TEXTS_REACH)
+    columns = items.match(data, pos)
     if not columns or len(columns[0]) < _SHORTEST:
         return None
     whole, sizes, raw, slots = columns

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import pickle
+import re
 from typing import TYPE_CHECKING
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from paramcli.errors import SourceError
 from paramcli.sources.pickles import machine
+from paramcli.sources.pickles.calls import TensorCalls
+from paramcli.sources.pickles.columns import Items
 from paramcli.sources.pickles.machine import Machine
+from paramcli.sources.pickles.storages import StorageTable
 from paramcli.sources.pickles.texts import TextRun, read_texts
+from tests.unit.sources.test_calls import pickle_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,8 +48,8 @@ def more_of(data: bytes, done: int) -> Callable[[int], bytes]:
 def runs(monkeypatch: pytest.MonkeyPatch) -> list[TextRun | None]:
     found: list[TextRun | None] = []
 
-    def watched(data: bytes, pos: int, fresh: int) -> TextRun | None:
-        found.append(read_texts(data, pos, fresh))
+    def watched(items: Items, data: bytes, pos: int, fresh: int) -> TextRun | None:
+        found.append(read_texts(items, data, pos, fresh))
         return found[-1]
 
     monkeypatch.setattr(machine, "read_texts", watched)
@@ -98,3 +104,40 @@ def outcome(content: bytes) -> object:
         return repr(ran(content))
     except SourceError as error:
         return type(error)
+
+
+@pytest.fixture
+def searched(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many bytes were searched for items, each time."""
+    found: list[int] = []
+    match = Items.match
+
+    def watched(items: Items, data: bytes, pos: int) -> list[tuple[bytes, ...]]:
+        found.append(min(items.reach, len(data) - pos))
+        return match(items, data, pos)
+
+    monkeypatch.setattr(Items, "match", watched)
+    return found
+
+
+def test_texts_that_something_comes_between_are_not_searched_again_and_again(
+    searched: list[int],
+) -> None:
+    first = KEYS[:7]  # so that the first slot that a run may write is that of the first of eight
+    value = [*first, *(item for at in range(7, 4_007, 8) for item in (*KEYS[at : at + 8], None))]
+    content = pickle.dumps(value, 2)
+    assert ran(content) == value
+    assert len(searched) > 100
+    assert sum(searched) < 10 * len(content)
+
+
+def test_tensors_that_something_comes_between_are_not_searched_again_and_again(
+    searched: list[int],
+) -> None:
+    good = pickle_of({f"w{number}": torch.zeros(2, 3) for number in range(1_000)})
+    content = re.sub(rb"(Rr.{4})(?=X)", rb"\1N0", good, flags=re.DOTALL)  # None, and away with it
+    table = StorageTable("file")
+    calls = TensorCalls(table.many, legacy=False)
+    Machine(content, "file", persistent=table.persistent, calls=calls).run()
+    assert len(searched) > 900
+    assert sum(searched) < 20 * len(content)
