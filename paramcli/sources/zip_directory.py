@@ -111,7 +111,7 @@ def read_directory(file: File) -> Directory:
             if run is not None:
                 found.extend(run)
                 apart &= run.first >= free
-                free, pos, alike = run.end, run.position, most
+                free, pos, alike = run.end, run.position, max(ALIKE, len(run.names))
                 continue
         name, entry, offset, end = _next(file, content, pos, start, window)
         found.append(name, entry)

@@ -21,6 +21,7 @@ from tests.handmade import written
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from paramcli.files import HeaderWindow
     from paramcli.sources.zip_directory import Entry
 
 COUNT = 400
@@ -184,3 +185,23 @@ def test_a_name_twice_in_a_run(path: Path) -> None:
     names = [f"m/{i:03}" for i in range(COUNT)]
     content = archive_of(names).replace(b"m/300", b"m/299")
     assert both_ways(content, path) is None
+
+
+def test_short_runs_are_not_looked_for_in_all_of_the_directory(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[int] = []
+
+    def watched(
+        directory: bytes, pos: int, most: int, window: HeaderWindow, limit: int
+    ) -> zip_runs.Run | None:
+        looked.append(most)
+        return zip_runs.read_run(directory, pos, most, window, limit)
+
+    monkeypatch.setattr(zip_directory, "read_run", watched)
+    names = [f"m/{i:04}" if i < 100 or i // 20 % 2 else f"m/{i:05}" for i in range(3_000)]
+    found = read(archive_of(names), path)
+    assert found is not None
+    assert [name for name, _ in found] == names
+    assert len(looked) > 100
+    assert sum(looked) < 16 * len(names)
