@@ -13,6 +13,8 @@ from array import array
 from operator import add, le
 from typing import TYPE_CHECKING, NamedTuple
 
+from paramcli.sources.strides import fields
+
 if TYPE_CHECKING:
     from paramcli.files import HeaderWindow
 
@@ -112,19 +114,14 @@ def _same(  # noqa: PLR0913, PLR0917 - a place, twice
 
 def _numbers(data: bytes, at: int, stride: int, width: int) -> array[int]:
     """Little-endian numbers of `width` bytes that lie `stride` bytes apart."""
-    found = bytearray(len(data) // stride * 8)
-    for byte in range(width):
-        found[byte::8] = data[at + byte :: stride]
-    numbers = array("Q", bytes(found))
+    numbers = array("Q", fields(data, at, stride, width, 8))
     if sys.byteorder == "big":
         numbers.byteswap()
     return numbers
 
 
 def _names(block: bytes, width: int, stride: int, count: int) -> list[str] | None:
-    joined = bytearray(count * (width + 1))  # with a NUL after each
-    for byte in range(width):
-        joined[byte :: width + 1] = block[_CENTRAL + byte :: stride]
+    joined = fields(block, _CENTRAL, stride, width, width + 1)  # with a NUL after each
     try:
         names = joined[:-1].decode().split("\0")
     except UnicodeDecodeError:

@@ -9,7 +9,8 @@ before. All else takes the ordinary way, opcode by opcode, and gives the same.
 
 from __future__ import annotations
 
-from itertools import chain, repeat
+from array import array
+from itertools import accumulate, chain, compress, repeat
 from operator import le
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,6 +18,7 @@ from paramcli.checkpoint import TensorInfo
 from paramcli.sources.pickles.columns import Items, Unusual, check_slots, decoded
 from paramcli.sources.pickles.nodes import Global
 from paramcli.sources.pickles.rebuild import MAX_RANK, STORAGE_DTYPES, span
+from paramcli.sources.strides import fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,16 +34,18 @@ REBUILD = "torch._utils._rebuild_tensor_v2"
 _GET, _INT = rb"(?:h.|j....)", rb"(?>K.|M..|J....)"
 _PUT, _TUPLE = rb"r(....)", rb"(?>\(?" + _INT + rb"++[\x85-\x87t]|\))"
 _ITEM = (
-    rb"((?:u\()?+"  # SETITEMS and MARK, as picklers put them after each thousand items
+    rb"(?:u\()?+"  # SETITEMS and MARK, as picklers put them after each thousand items
     rb"X(....)([^\x00-\x1f]+)" + _PUT  # the name
     + rb"(" + _GET + rb"\(\(" + _GET + _GET + rb"X)"  # function; mark, mark, "storage", class
     + rb"(....)([0-9]++)" + _PUT  # key
     + rb"(" + _GET + _INT + rb"N?+t)" + _PUT + rb"Q"  # location, numel: a persistent id
     + rb"(" + _INT + _TUPLE + rb")(?:" + _PUT + rb")?+"  # offset, size
     + rb"(" + _TUPLE + rb")(?:" + _PUT + rb")?+"  # stride
-    + rb"[\x88\x89](" + _GET + rb")\)R" + _PUT  # requires_grad, OrderedDict()
-    + rb"t" + _PUT + rb"R" + _PUT + rb")"  # the arguments; the call
+    + rb"[\x88\x89](" + _GET + rb"\)Rr....tr....Rr....)"  # requires_grad, OrderedDict(); the call
 )  # fmt: skip
+_CALL = len("Rr....tr....Rr....")
+_IN_CALL = (2, 8, 14)
+"""Where in what ends an item the slots of hooks, arguments and tensor stand: its last three."""
 
 
 class Run(NamedTuple):
@@ -104,23 +108,22 @@ class TensorCalls:
         SETITEMS and MARK between two items, as picklers put them after each thousand, are part
         of it: the items are set in the same dictionary all the same, and in the same order.
         """
-        columns = self.items.match(data, pos)
+        columns, position = self.items.match(data, pos)
         try:
-            return self._run(columns, memo, fresh, pos) if columns else None
-        except Unusual:
+            return self._run(columns, memo, fresh, position) if columns else None
+        except (Unusual, OverflowError):  # slots have four bytes
             self.items.start_over()
             return None
 
     def _run(
-        self, columns: list[tuple[bytes, ...]], memo: dict[int, object], fresh: int, pos: int
+        self, columns: list[tuple[bytes, ...]], memo: dict[int, object], fresh: int, position: int
     ) -> Run:
         (
-            whole, name_sizes, raw_names, at_name, heads, key_sizes, raw_keys, at_key, ids, at_id,
-            views, at_size, strides, at_stride, hooks, at_hooks, at_args, at_end,
+            name_sizes, raw_names, at_name, heads, key_sizes, raw_keys, at_key, ids, at_id,
+            views, at_size, strides, at_stride, ends,
         ) = columns  # fmt: skip
-        slots = (at_name, at_key, at_id, at_size, at_stride, at_hooks, at_args, at_end)
-        end = check_slots(slots, fresh)
-        if not all(_is_ordered_dict(hook, memo) for hook in set(hooks)):
+        end = _check_slots(fresh, (at_name, at_key, at_id), at_size, at_stride, ends)
+        if not _is_ordered_dict(ends[0], memo):
             raise Unusual
         dtype_of = {head: _storage_class(head, memo) for head in set(heads)}
         numel_of = {identity: self._numel(identity, memo) for identity in set(ids)}
@@ -138,7 +141,6 @@ class TensorCalls:
             repeat("tensor"), repeat("strided"), repeat(()), repeat(()), repeat(()), strict=False,
         )  # fmt: skip
         tensors = list(map(tuple.__new__, repeat(TensorInfo), fields))
-        position = pos + sum(map(len, whole))
         return Run(names, keys, tensors, position, fresh, end, at_size, at_stride)
 
     def _seen(self, views: Sequence[bytes], strides: Sequence[bytes]) -> tuple[Sequence[Any], ...]:
@@ -158,6 +160,37 @@ class TensorCalls:
         if type(memo.get(where)) is not str or len(numbers) != 1 or numbers[0] < 0:
             raise Unusual
         return numbers[0]
+
+
+def _check_slots(
+    fresh: int,
+    firsts: Sequence[Sequence[bytes]],
+    sizes: Sequence[bytes],
+    strides: Sequence[bytes],
+    ends: Sequence[bytes],
+) -> int:
+    """Check that items write memo slots in sequence from `fresh` on; return the one past them.
+
+    The tuples of a size and of a stride take none where they are empty, and all that ends an item
+    is to be alike but for slots. Raises Unusual where others are written.
+    """
+    count, width, joined = len(ends), len(ends[0]), b"".join(ends)
+    if all(sizes) and all(strides):
+        starts = array("I", range(fresh, fresh + 8 * count + 1, 8))
+    else:
+        numbers = (6 + bool(size) + bool(stride) for size, stride in zip(sizes, strides, strict=True))
+        starts = array("I", accumulate(numbers, initial=fresh))
+    first, after = starts[:-1], starts[1:]
+    for place, column in enumerate(firsts):
+        check_slots(b"".join(column), first, place)
+    check_slots(b"".join(sizes), array("I", compress(first, sizes)), len(firsts))
+    check_slots(b"".join(strides), array("I", compress(after, strides)), -1 - len(_IN_CALL))
+    get = width - _CALL
+    if len(joined) != width * count or fields(joined, 0, width, get) != ends[0][:get] * count:
+        raise Unusual
+    for place, at in enumerate(_IN_CALL):
+        check_slots(fields(joined, get + at, width, 4), after, place - len(_IN_CALL))
+    return starts[-1]
 
 
 def _storage_class(head: bytes, memo: dict[int, object]) -> DType:

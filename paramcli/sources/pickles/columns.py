@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from array import array
-from itertools import accumulate, chain, takewhile
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -27,47 +26,35 @@ class Items:
     """
 
     def __init__(self, form: bytes) -> None:
-        self._form = form
+        self._form = form + rb"|(.+)"  # what is no item is all the rest: none is sought behind it
         self.reach = _SHORTEST
 
-    def match(self, data: bytes, pos: int) -> list[tuple[bytes, ...]]:
-        """Match items from `pos` on; return a column for each group, the first an item's whole."""
+    def match(self, data: bytes, pos: int) -> tuple[list[tuple[bytes, ...]], int]:
+        """Match items from `pos` on; return a column for each group, and the position after them.
+
+        There are no columns where there are no items.
+        """
         form = re.compile(self._form, re.DOTALL)  # here: compiling takes longer than a small file
-        columns = list(zip(*form.findall(data, pos, pos + self.reach), strict=True))
-        if columns and not data.startswith(b"".join(columns[0]), pos):
-            starts = accumulate(map(len, columns[0]), initial=pos)
-            joined = map(data.startswith, columns[0], starts)
-            together = sum(1 for _ in takewhile(bool, joined))
-            columns = [column[:together] for column in columns] if together else []
-        filled = bool(columns) and sum(map(len, columns[0])) > self.reach // 2
+        end = min(pos + self.reach, len(data))
+        found = form.findall(data, pos, end)
+        rest = len(found.pop()[-1]) if found and found[-1][-1] else 0
+        filled = found and end - rest - pos > self.reach // 2
         self.reach = min(2 * self.reach, _LONGEST) if filled else _SHORTEST
-        return columns
+        return list(zip(*found, strict=True))[:-1], end - rest
 
     def start_over(self) -> None:
         """Search the least again: what was matched could not be used."""
         self.reach = _SHORTEST
 
 
-def check_slots(columns: Sequence[Sequence[bytes]], fresh: int) -> int:
-    """Return the memo slot past those that items write, one after another from `fresh` on.
+def check_slots(written: bytes, slots: array[int], by: int = 0) -> None:
+    """Check that these memo slots, or those `by` further on, were written as four bytes each.
 
-    A column holds what each item writes of one slot: four bytes, or none. Raises Unusual where
-    others are written.
+    All are compared as one number, of which each slot is a digit. Raises Unusual if not.
     """
-    joined, width = list(map(b"".join, columns)), 4 * len(columns[0])
-    end = fresh + sum(map(len, joined)) // 4
-    if end > 1 << 32:
+    ones = int.from_bytes(b"\1\0\0\0" * len(slots), "little")
+    if int.from_bytes(written, "little") != int.from_bytes(slots.tobytes(), "little") + by * ones:
         raise Unusual
-    full = [column for column in joined if column]
-    if all(len(column) == width for column in full):  # every item writes as many
-        for place, column in enumerate(full):
-            if array("I", column) != array("I", range(fresh + place, end, len(full))):
-                raise Unusual
-    else:
-        written = b"".join(chain.from_iterable(zip(*columns, strict=True)))
-        if written != array("I", range(fresh, end)).tobytes():
-            raise Unusual
-    return end
 
 
 def decoded(sizes: Sequence[bytes], texts: Sequence[bytes]) -> list[str]:

@@ -5,6 +5,7 @@ See `calls`: what is not just as a pickler writes it is read opcode by opcode, a
 
 from __future__ import annotations
 
+from array import array
 from typing import NamedTuple
 
 from paramcli.sources.pickles.columns import Items, Unusual, check_slots, decoded
@@ -13,7 +14,7 @@ __all__ = ["ITEM", "TextRun", "read_texts"]
 
 _SHORTEST = 8
 # APPENDS and MARK, as picklers put them after each thousand items; digits, and their memo slot.
-ITEM = rb"((?:e\()?+X(....)([0-9]++)r(....))"
+ITEM = rb"(?:e\()?+X(....)([0-9]++)r(....)"
 
 
 class TextRun(NamedTuple):
@@ -31,13 +32,13 @@ class TextRun(NamedTuple):
 
 def read_texts(items: Items, data: bytes, pos: int, fresh: int) -> TextRun | None:
     """Read the run of texts at `pos`, in a list that is being filled; None for no run."""
-    columns = items.match(data, pos)
+    columns, position = items.match(data, pos)
     if not columns or len(columns[0]) < _SHORTEST:
         return None
-    whole, sizes, raw, slots = columns
+    sizes, raw, slots = columns
+    end = fresh + len(raw)
     try:
-        return TextRun(
-            decoded(sizes, raw), pos + sum(map(len, whole)), fresh, check_slots([slots], fresh)
-        )
-    except (Unusual, UnicodeDecodeError):
+        check_slots(b"".join(slots), array("I", range(fresh, end)))
+        return TextRun(decoded(sizes, raw), position, fresh, end)
+    except (Unusual, UnicodeDecodeError, OverflowError):  # slots have four bytes
         return None
