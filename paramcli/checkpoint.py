@@ -6,6 +6,7 @@ import math
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from operator import itemgetter
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from paramcli.errors import SourceError, one_line
@@ -345,6 +346,9 @@ class Checkpoint:
         return share(self.entries)
 
 
+_storage, _parts = (itemgetter(TensorInfo._fields.index(name)) for name in ("storage", "parts"))
+
+
 def share(entries: Iterable[TensorInfo]) -> tuple[Group, ...]:
     """Group the names whose views meet in the same storage.
 
@@ -353,9 +357,7 @@ def share(entries: Iterable[TensorInfo]) -> tuple[Group, ...]:
     one dtype, shape, stride and offset.
     """
     entries = tuple(entries)
-    if len({info.storage for info in entries}) == len(entries) and not any(
-        info.parts for info in entries
-    ):
+    if len(set(map(_storage, entries))) == len(entries) and not any(map(_parts, entries)):
         return ()
     by_storage: dict[Storage, list[tuple[int, int, int, TensorInfo]]] = {}
     for order, info in enumerate(entries):

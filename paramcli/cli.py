@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
 import sys
 from importlib import import_module
@@ -121,7 +120,6 @@ def run() -> None:
     """Run the installed command."""
     # Before a class target loads NumPy: see paramcli.numeric.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    gc.disable()  # metadata is trees of tuples without cycles; collecting doubles the time
     with contextlib.suppress(OSError):
         # A file must not be opened as 2, where errors are written, because that was closed.
         while os.open(os.devnull, os.O_RDWR) < _STREAMS:

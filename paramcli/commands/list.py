@@ -1,8 +1,7 @@
 """`paramcli list`."""
 
-from __future__ import annotations
-
 import sys
+from collections.abc import Callable, Iterable
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -37,8 +36,6 @@ from paramcli.commands.streams import (
 from paramcli.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
     from paramcli.verbs.safety import SafetyReport
     from paramcli.verbs.survey import ListReport
 
@@ -148,7 +145,7 @@ def _only_files(target: str) -> None:
         )
 
 
-def _concluded(report: SafetyReport, about: str) -> int:
+def _concluded(report: "SafetyReport", about: str) -> int:
     """Say what a check found; return the exit code."""
     for _, name, message in report.findings:
         say(f"not safe: {about}{name}: {message}")
@@ -167,7 +164,7 @@ class _Look(NamedTuple):
     heading: str | None
 
 
-def _drawn(report: ListReport, look: _Look) -> Iterable[str]:
+def _drawn(report: "ListReport", look: _Look) -> Iterable[str]:
     """The report in the form asked for; each room is loaded only when it is chosen."""
     screen = look.width or (terminal_width() if sys.stdout.isatty() else None)
     cut = look.width is not None

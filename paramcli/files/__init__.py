@@ -8,12 +8,13 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from bisect import bisect_right
 from typing import TYPE_CHECKING, Self
 
 from paramcli.errors import CUT_SHORT, SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
     from types import TracebackType
 
 __all__ = ["File", "HeaderWindow", "is_remote", "open_file", "shrunk"]
@@ -170,16 +171,15 @@ class HeaderWindow:
                 self._file.read(offset, size)  # says what is wrong
         return index
 
-    def every(self, offsets: Iterable[int], size: int) -> bytes:
+    def every(self, offsets: Sequence[int], size: int) -> bytes:
         """Return the headers of `size` bytes at these rising offsets, one after another."""
-        found = []
-        content, base = self.content, self.base
-        for offset in offsets:
-            index = offset - base
-            if index < 0 or index + size > len(content):
-                index = self.reach(offset, size)
-                content, base = self.content, self.base
-            found.append(content[index : index + size])
+        found: list[bytes] = []
+        while len(found) < len(offsets):
+            done = len(found)
+            self.reach(offsets[done], size)
+            content, base = self.content, self.base
+            here = bisect_right(offsets, base + len(content) - size, done)
+            found += [content[at - base : at - base + size] for at in offsets[done:here]]
         return b"".join(found)
 
 

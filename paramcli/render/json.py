@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from paramcli.render.strict import array, counted, described, fields, tensor_fields
-from paramcli.render.text import remembered
+from paramcli.render.text import alike
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,8 +54,7 @@ def _group(group: Group) -> str:
 
 
 def _tensors(report: ListReport) -> Iterator[str]:
-    facts = remembered(described)
     ids = {name: json.dumps(group) for name, group in report.group_of.items()}
-    for info in report.tensors:
+    for info, facts in zip(report.tensors, alike(described, report.tensors), strict=True):
         group = ids.get(info.name, "null")
-        yield f"{{{tensor_fields(info.name, info, facts(info), group)}}}"
+        yield f"{{{tensor_fields(info.name, info, facts, group)}}}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from paramcli.errors import UsageError
 from paramcli.lock.names import written
-from paramcli.render.text import chunks, remembered, safe, shape_text, spans
+from paramcli.render.text import alike, chunks, safe, shape_text, spans
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -31,9 +31,11 @@ def lock(report: ListReport) -> Iterator[str]:
     Braces that belong to a name are doubled. A lock gives its names of dims and its rules back.
     Raises `UsageError` for a name that TOML cannot hold.
     """
-    facts = _as_written if report.lock else remembered(_facts)
+    tensors = report.tensors
+    values = map(_as_written, tensors) if report.lock else alike(_facts, tensors)
     lines: list[Line] = [
-        (tuple(written(info.name).split(".", _DEEPEST)), facts(info)) for info in report.tensors
+        (tuple(written(info.name).split(".", _DEEPEST)), value)
+        for info, value in zip(tensors, values, strict=True)
     ]
     for position in range(max((len(parts) for parts, _ in lines), default=0)):
         lines = _fold(lines, position)

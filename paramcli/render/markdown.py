@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from paramcli.render.gfm import cell, code, row, shape_cell
-from paramcli.render.text import binary, chunks, counts_of, remembered
+from paramcli.render.text import alike, binary, chunks, counts_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,16 +20,16 @@ def markdown(report: ListReport) -> Iterator[str]:
     """Yield the target, then its table with totals last; columns that say nothing are left out."""
     kinds = any(info.kind != "tensor" for info in report.tensors)
     extra = ["Kind"] * kinds + ["Shared"] * bool(report.groups)
-    facts = remembered(_facts)
+    facts = alike(_facts, report.tensors)
 
-    def cells(info: TensorInfo) -> list[str]:
+    def cells(info: TensorInfo, facts: str) -> list[str]:
         last = [info.kind] * kinds + [report.group_of.get(info.name, "")] * bool(report.groups)
-        return [cell(info.name), facts(info), *last]
+        return [cell(info.name), facts, *last]
 
     yield f"**{code(report.target)}** ({report.format})\n\n"
     yield row(["Name", "Shape", "Dtype", "Count", "Bytes", *extra])
     yield row([":--", ":--", ":--", "--:", "--:", *[":--"] * len(extra)])
-    yield from chunks(row(cells(info)) for info in report.tensors)
+    yield from chunks(map(row, map(cells, report.tensors, facts)))
     totals, blank = report.totals, [""] * len(extra)
     yield _total(f"Total of {totals.tensors:,}", totals.numel, totals.bytes, blank)
     if report.groups:

@@ -16,16 +16,16 @@ from rich.style import Style
 
 from paramcli.render.footer import footer
 from paramcli.render.page import Page
-from paramcli.render.text import chunks, counts_of, remembered, safe, shape_of
+from paramcli.render.text import alike, chunks, counts_of, safe, shape_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from paramcli.checkpoint import TensorInfo
     from paramcli.render.page import Layout
     from paramcli.verbs.survey import ListReport
 
-    Facts = Callable[[TensorInfo], tuple[str, str, str, str]]
+    Facts = Sequence[tuple[str, str, str, str]]
 
 __all__ = ["Screen", "draw"]
 
@@ -119,7 +119,7 @@ def draw(
     Names too long for their column lose their middles, or are folded where `cut` is false.
     """
     screen = Screen(width, color=color, cut=cut)
-    facts = remembered(_facts)
+    facts = list(alike(_facts, report.tensors))
     layout = _arrange(report, screen, facts)
     if heading is not None:
         yield from (screen.style("bold", line) + "\n" for line in screen.wrap(safe(heading)))
@@ -134,7 +134,7 @@ def draw(
 
 def _arrange(report: ListReport, screen: Screen, facts: Facts) -> Layout:
     """Measure every cell once, and leave out the columns that would say nothing."""
-    rows = {_FACTS, *map(facts, report.tensors)}
+    rows = {_FACTS, *facts}
     widest = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
     columns = dict(zip(_FACTS, widest, strict=True))
     columns["Shape"] = min(columns["Shape"], screen.width // 2)
@@ -148,9 +148,9 @@ def _arrange(report: ListReport, screen: Screen, facts: Facts) -> Layout:
 
 
 def _rows(report: ListReport, screen: Screen, layout: Layout, facts: Facts) -> Iterator[str]:
-    @remembered
-    def middle(info: TensorInfo) -> str:
-        return _cells(dict(zip(_FACTS, facts(info), strict=True)), screen, layout)
+    @cache
+    def middle(facts: tuple[str, ...]) -> str:
+        return _cells(dict(zip(_FACTS, facts, strict=True)), screen, layout)
 
     @cache
     def ending(kind: str, group: str) -> str:
@@ -158,9 +158,9 @@ def _rows(report: ListReport, screen: Screen, layout: Layout, facts: Facts) -> I
         return cells.replace(group, screen.style("cyan", group)) if group else cells
 
     names, group_of = layout.names, report.group_of.get
-    for info in report.tensors:
+    for info, texts in zip(report.tensors, facts, strict=True):
         name = info.name
-        rest = middle(info) + ending(info.kind, group_of(name, ""))
+        rest = middle(texts) + ending(info.kind, group_of(name, ""))
         if len(name) <= names and name.isascii() and name.isprintable():
             yield f"{name.ljust(names)}{rest}\n"
         else:

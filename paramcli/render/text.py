@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from paramcli.verbs.survey import Totals
 
 __all__ = [
+    "alike",
     "binary",
     "chunks",
     "counts_of",
     "decimal",
     "plural",
-    "remembered",
     "safe",
     "shape_of",
     "shape_text",
@@ -112,23 +112,22 @@ def spans(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
         yield first, last
 
 
-def remembered(lay: Callable[[TensorInfo], T]) -> Callable[[TensorInfo], T]:
-    """Call `lay` once for each dtype, shape and stride: a model has few, and many names.
+def alike(lay: Callable[[TensorInfo], T], infos: Iterable[TensorInfo]) -> Iterator[T]:
+    """Yield what `lay` makes of each tensor; it is called once for each dtype, shape and stride.
 
-    Composite tensors, whose bytes lie in their parts, are laid each time.
+    A model has few of these, and many names. Composite tensors, whose bytes lie in their parts, are
+    laid each time.
     """
     known: dict[Hashable, T] = {}
-
-    def laid(info: TensorInfo) -> T:
-        if info.layout != "strided":
-            return lay(info)
+    for info in infos:
+        if info[7] != "strided":  # by its place: this is asked of every row
+            yield lay(info)
+            continue
         facts = info[1:4]  # whose hash takes longer than all else
         found = known.get(facts)
         if found is None:
             found = known[facts] = lay(info)
-        return found
-
-    return laid
+        yield found
 
 
 def chunks(lines: Iterable[str], size: int = 4096) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from paramcli.render.text import chunks, remembered, safe, shape_of
+from paramcli.render.text import alike, chunks, safe, shape_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,12 +23,11 @@ def tsv(report: ListReport, *, heading: str | None = None) -> Iterator[str]:
     if heading is not None:
         yield f"# {safe(heading)}\n"
     yield "name\tshape\tdtype\tcount\tbytes\tkind\tgroup\n"
-    facts = remembered(described)
     group = report.group_of.get
     yield from chunks(
-        f"{name if (name := info[0]).isprintable() else safe(name)}\t{facts(info)}\t"
+        f"{name if (name := info[0]).isprintable() else safe(name)}\t{facts}\t"
         f"{info.kind}\t{group(name, '')}\n"
-        for info in report.tensors
+        for info, facts in zip(report.tensors, alike(described, report.tensors), strict=True)
     )
 
 

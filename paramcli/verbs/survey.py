@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from itertools import compress
 from operator import itemgetter
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DTypeTotal", "ListReport", "Order", "Totals", "survey"]
 
-_dtype_and_shape = itemgetter(slice(1, 3))
+_dtype_and_shape, _parts = itemgetter(slice(1, 3)), itemgetter(8)
 Order = Literal["file", "name", "count", "bytes"]
 
 
@@ -76,7 +77,7 @@ def survey(
     """
     listed = checkpoint.entries if entries is None else entries
     groups = share(listed)
-    composite = [info for info in listed if info.parts]
+    composite = [*compress(listed, map(_parts, listed))]
     plain = [info for info in listed if not info.parts] if composite else listed
     by_dtype: dict[str, list[int]] = {}
     for (dtype, shape), tensors in Counter(map(_dtype_and_shape, plain)).items():

@@ -120,10 +120,10 @@ class TensorCalls:
     ) -> Run:
         (
             name_sizes, raw_names, at_name, heads, key_sizes, raw_keys, at_key, ids, at_id,
-            views, at_size, strides, at_stride, ends,
+            views, at_size, strides, at_stride, calls,
         ) = columns  # fmt: skip
-        end = _check_slots(fresh, (at_name, at_key, at_id), at_size, at_stride, ends)
-        if not _is_ordered_dict(ends[0], memo):
+        end = _check_slots(fresh, (at_name, at_key, at_id), at_size, at_stride, calls)
+        if not _is_ordered_dict(calls[0], memo):
             raise Unusual
         dtype_of = {head: _storage_class(head, memo) for head in set(heads)}
         numel_of = {identity: self._numel(identity, memo) for identity in set(ids)}
@@ -167,26 +167,29 @@ def _check_slots(
     firsts: Sequence[Sequence[bytes]],
     sizes: Sequence[bytes],
     strides: Sequence[bytes],
-    ends: Sequence[bytes],
+    calls: Sequence[bytes],
 ) -> int:
     """Check that items write memo slots in sequence from `fresh` on; return the one past them.
 
     The tuples of a size and of a stride take none where they are empty, and all that ends an item
     is to be alike but for slots. Raises Unusual where others are written.
     """
-    count, width, joined = len(ends), len(ends[0]), b"".join(ends)
-    if all(sizes) and all(strides):
+    count, width, joined = len(calls), len(calls[0]), b"".join(calls)
+    full = all(sizes) and all(strides)
+    if full:
         starts = array("I", range(fresh, fresh + 8 * count + 1, 8))
     else:
-        numbers = (6 + bool(size) + bool(stride) for size, stride in zip(sizes, strides, strict=True))
+        numbers = (6 + bool(size) + bool(step) for size, step in zip(sizes, strides, strict=True))
         starts = array("I", accumulate(numbers, initial=fresh))
     first, after = starts[:-1], starts[1:]
+    sized = first if full else array("I", compress(first, sizes))
+    stepped = after if full else array("I", compress(after, strides))
     for place, column in enumerate(firsts):
         check_slots(b"".join(column), first, place)
-    check_slots(b"".join(sizes), array("I", compress(first, sizes)), len(firsts))
-    check_slots(b"".join(strides), array("I", compress(after, strides)), -1 - len(_IN_CALL))
+    check_slots(b"".join(sizes), sized, len(firsts))
+    check_slots(b"".join(strides), stepped, -1 - len(_IN_CALL))
     get = width - _CALL
-    if len(joined) != width * count or fields(joined, 0, width, get) != ends[0][:get] * count:
+    if len(joined) != width * count or fields(joined, 0, width, get) != calls[0][:get] * count:
         raise Unusual
     for place, at in enumerate(_IN_CALL):
         check_slots(fields(joined, get + at, width, 4), after, place - len(_IN_CALL))
