@@ -53,8 +53,7 @@ class PickleStream:
         """Run the pickle at `offset` and move just past it."""
         start = self.offset
         machine = Machine(
-            self._piece(start, _FIRST_READ), self.file.path, base=start,
-            more=lambda size: self._piece(start + len(machine.data), size),
+            self._piece(start, _FIRST_READ), self.file.path, base=start, more=self._piece,
             persistent=table.persistent if table else None,
             calls=TensorCalls(table.many, legacy=True) if table else None,
             builders=table.builders if table else BUILDERS,

@@ -54,11 +54,11 @@ class _Skipped(Exception):  # noqa: N818 - a signal between two runs, never an e
 class Machine:
     """Runs the pickle at the head of `data`; `position` is then just past its STOP.
 
-    `base` is where `data` lies in the file, for errors; `more(n)` gives up to n further bytes
-    where `data` is only the head of a stream. `persistent` answers persistent ids and `builders`
-    the calls that are understood, both raising ValueError for what cannot be; `calls` reads runs
-    of tensors. `asked` collects the globals in order, `foreign` the opcodes that torch's own
-    weights-only unpickler does not follow.
+    `base` is where `data` lies in the file; `more(at, n)` gives up to n bytes of the file from byte
+    `at` on, where `data` is only the head of a stream. `persistent` answers persistent ids and
+    `builders` the calls that are understood, both raising ValueError for what cannot be; `calls`
+    reads runs of tensors. `asked` collects the globals in order, `foreign` the opcodes that torch's
+    own weights-only unpickler does not follow.
     """
 
     def __init__(  # noqa: PLR0913 - what differs between the containers of pickles
@@ -70,12 +70,13 @@ class Machine:
         persistent: Callable[[object], object] | None = None,
         calls: TensorCalls | None = None,
         builders: Mapping[str, Builder] = BUILDERS,
-        more: Callable[[int], bytes] | None = None,
+        more: Callable[[int, int], bytes] | None = None,
     ) -> None:
         self.data: bytes = data
         self.path = path
         self.position = 0
         self._base = base
+        self._whole = data, base, more
         self.protocol = 0
         self.asked: dict[str, Global] = {}
         self.foreign: set[int] = set()
@@ -95,6 +96,7 @@ class Machine:
             try:
                 return self._run(self.calls, Items(ITEM))
             except _Skipped:
+                self.data, self._base, self._more = self._whole
                 return self._run(None, None)
         except IndexError:
             cut = self.position + 2 > len(self.data)
@@ -127,15 +129,16 @@ class Machine:
                 run: Run | TextRun | None = None
                 if fresh > 255:  # memo slots below are written by another opcode
                     if texts and _fills(outer, list):
-                        data = self._ahead(pos + texts.reach)
-                        run = read_texts(texts, data, pos, fresh)
+                        pos = self._move(pos, texts.reach)
+                        run = read_texts(texts, self.data, pos, fresh)
                         texts = texts if run else None
                     elif again and calls and not len(stack) % 2 and _fills(outer, Dict):
-                        data = self._ahead(pos + calls.items.reach)
-                        run = calls.read(data, pos, memo, fresh)
+                        pos = self._move(pos, calls.items.reach)
+                        run = calls.read(self.data, pos, memo, fresh)
                         again = run is not None
+                    if self.data is not data:
+                        data, limit = self.data, self._limit()
                 if run is not None:
-                    limit = self._limit()
                     stack += run.items
                     pos, fresh = run.position, run.end
                     runs.append(run)
@@ -178,7 +181,7 @@ class Machine:
                 again = type(function) is Global and function.path == REBUILD
                 pos += 1
             elif op == 0x2E:  # STOP
-                self.position = pos + 1
+                self.position = self._past() + pos + 1
                 return stack.pop()
             elif op in VALUES:
                 value, pos = VALUES[op](self, pos + 1)
@@ -200,15 +203,31 @@ class Machine:
     def _limit(self) -> int:
         return len(self.data) - (MAX_LINE if self._more else 0)
 
-    def _ahead(self, end: int) -> bytes:
+    def _past(self) -> int:
+        """Bytes of the pickle that were let go: `data` begins after them."""
+        return self._base - self._whole[1]
+
+    def _ahead(self, end: int) -> None:
         """Read on until `end` and a line beyond are there, if there is so much, doubling."""
         while self._more and len(self.data) < end + MAX_LINE:
-            piece = self._more(max(len(self.data), end + MAX_LINE - len(self.data)))
+            there = len(self.data)
+            piece = self._more(self._base + there, max(there, end + MAX_LINE - there))
             if piece:
                 self.data += piece
             else:
                 self._more = None
-        return self.data
+
+    def _move(self, pos: int, reach: int) -> int:
+        """Read on until `reach` bytes from `pos` on are there; return where `pos` then is.
+
+        Of a stream, what lies before it is let go where that is most of what there is.
+        """
+        if self._more and pos > max(MAX_LINE, len(self.data) // 2):
+            self.data = self.data[pos:]
+            self._base += pos
+            self.position = pos = 0
+        self._ahead(pos + reach)
+        return pos
 
     def _reach(self, end: int) -> bytes:
         """Read on until `end` and a line beyond are there; raise where they cannot be."""
@@ -235,7 +254,7 @@ class Machine:
         """Charge the budget for new containers, which cost far more memory than input."""
         self._containers += containers
         if self._containers > MAX_CONTAINERS:
-            most = MAX_CONTAINERS + len(self.data) // BYTES_OF_CONTAINER
+            most = MAX_CONTAINERS + (self._past() + len(self.data)) // BYTES_OF_CONTAINER
             if self._containers > most:
                 raise ValueError(f"more than {most:,} containers")
 
@@ -253,7 +272,7 @@ class Machine:
         """Charge for what a builder may copy: a few bytes can hand it the same thing again."""
         self.count(sum(map(_copied, args)))
         self._text += sum(len(text) for text in args if type(text) is str)
-        if self._text > len(self.data) + MAX_LINE:
+        if self._text > self._past() + len(self.data) + MAX_LINE:
             raise ValueError("the same text is used again and again")
 
     def call(self, function: object, args: object) -> object:

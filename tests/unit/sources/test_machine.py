@@ -72,7 +72,7 @@ def test_agrees_with_pickle(value: object, protocol: int, *, optimized: bool) ->
 def ran_in_pieces(data: bytes, first: int, *, base: int = 0) -> tuple[object, int]:
     """Run the pickle at the head of `data`, of which the machine is given the first bytes."""
     machine: Machine = Machine(
-        data[:first], "file", base=base, more=lambda size: data[len(machine.data) :][:size]
+        data[:first], "file", base=base, more=lambda at, size: data[at - base :][:size]
     )
     return machine.run(), machine.position
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 import re
-from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -20,9 +19,6 @@ from paramcli.sources.pickles.storages import StorageTable
 from paramcli.sources.pickles.texts import TextRun, read_texts
 from tests.unit.sources.test_calls import pickle_of
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 KEYS = [str(94_000_000_000_000 + 64 * number) for number in range(5_000)]
 
 
@@ -30,18 +26,11 @@ def ran(data: bytes, piece: int | None = None) -> object:
     """What a pickle holds, read at once, or by pieces as a stream is."""
     if piece is None:
         return Machine(data, "file").run()
-    stream = Machine(data[:piece], "file", more=more_of(data, piece))
-    return stream.run()
+    return streamed(data, piece).run()
 
 
-def more_of(data: bytes, done: int) -> Callable[[int], bytes]:
-    def more(size: int) -> bytes:
-        nonlocal done
-        piece = data[done : done + size]
-        done += len(piece)
-        return piece
-
-    return more
+def streamed(data: bytes, piece: int) -> Machine:
+    return Machine(data[:piece], "file", base=7, more=lambda at, size: data[at - 7 :][:size])
 
 
 @pytest.fixture
@@ -86,6 +75,31 @@ def test_texts_that_come_twice(runs: list[TextRun | None]) -> None:
 def test_anything_between_digits(others: list[object], at: int, protocol: int) -> None:
     value = [*KEYS[:at], *others, *KEYS[at:4_000]]
     assert ran(pickle.dumps(value, protocol)) == value
+
+
+@pytest.mark.parametrize("piece", [64, 1 << 16])
+def test_a_stream_is_begun_again(piece: int, runs: list[TextRun | None]) -> None:
+    """What was let go of is read again where it is wanted after all."""
+    content = pickle.dumps(KEYS * 3, 2)[:-1] + b"\x94."  # MEMOIZE counts the slots of a run
+    machine = streamed(content, piece)
+    assert machine.run() == KEYS * 3
+    assert machine.position == len(content)
+    assert sum(run is not None for run in runs) > 3
+
+
+def test_a_stream_holds_little_at_a_time() -> None:
+    many = [str(number) for number in range(200_000)]
+    content = pickle.dumps(many, 2)
+    machine = streamed(content, 64)
+    assert machine.run() == many
+    assert machine.position == len(content) > 4 * len(machine.data)
+
+
+def test_faults_are_told_by_their_place_in_the_file() -> None:
+    content = pickle.dumps(KEYS * 3, 2)[:-1] + b"\xff"
+    with pytest.raises(SourceError, match="0xff") as caught:
+        streamed(content, 1 << 12).run()
+    assert caught.value.offset == 7 + len(content) - 1
 
 
 @given(st.data())
