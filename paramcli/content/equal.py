@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 
 __all__ = ["WINDOW", "equal"]
 
-WINDOW = 1 << 20
+WINDOW = 1 << 21
 """Most bytes of each side that are read at a time."""
+_FIRST = 8
+"""Such a part of that is read first of a large pair: most that differ do so from the beginning."""
 _REQUESTS = 8
 _SMALL_WORK = 4 << 20
 """Bytes below which starting threads would take longer than the work."""
@@ -110,12 +112,12 @@ def _windows(pairs: Sequence[Pair]) -> Iterator[_Window]:
         if parts:
             yield _Window(files, (start, end), (other_start, other_end), parts)
         files, start, other_start = (file, other_file), at, other
-        left = size
+        left, piece = size, max(1, WINDOW // _FIRST)
         while left > WINDOW // 2:
-            piece = min(WINDOW, left)
             end, other_end = start + piece, other_start + piece
             yield _Window(files, (start, end), (other_start, other_end), [(number, 0, 0, piece)])
             start, other_start, left = end, other_end, left - piece
+            piece = min(WINDOW, left)
         end, other_end = start + left, other_start + left
         parts = [(number, 0, 0, left)] if left else []
     if parts:
