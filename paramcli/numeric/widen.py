@@ -51,9 +51,9 @@ def widen(elements: Elements, dtype: str, out: Floats) -> Floats:
     if bits < 8:
         spread = [elements >> shift & ((1 << bits) - 1) for shift in range(0, 8, bits)]
         codes = np.stack(spread, axis=1).ravel() if bits != 6 else _sixes(elements)
-        return np.take(values(dtype), codes, out=out[: len(codes)])
+        return np.take(values(dtype), codes, out=out[: len(codes)], mode="clip")
     if dtype == "float16" or dtype.startswith("float8") or dtype == "bool":
-        return np.take(values(dtype), elements, out=out[: len(elements)])
+        return np.take(values(dtype), elements, out=out[: len(elements)], mode="clip")
     return _copied(elements, out)
 
 
