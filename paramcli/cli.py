@@ -110,7 +110,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:  # Typer's own usage errors, whose class is private to it
         if not hasattr(error, "format_message"):
             raise
-        return fail(str(error.format_message()), "run: paramcli --help")
+        context = getattr(error, "ctx", None)
+        asked = context.command_path if context else "paramcli"
+        return fail(str(error.format_message()), f"run: {asked} --help")
 
 
 _STREAMS = 3  # stdin, stdout, stderr

@@ -13,7 +13,7 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from paramcli.errors import SourceError, UsageError
+from paramcli.errors import DAMAGED, SourceError, UsageError
 from paramcli.files import File, is_remote, open_file
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ _SOURCES = {
     "lock": "paramcli.sources.lock:open_lock",
     "foreign": "paramcli.sources.foreign:refuse",
 }
+_BINARY = frozenset({"zip", "legacy", "tar", "safetensors", "dcp"})
+"""Kinds that programs alone write: what is wrong in such a file is damage."""
 _LEGACY_TEXT = b"L119547037146038801333356L\n."
 """The magic number of a legacy stream in pickle protocol 0 or 1."""
 
@@ -142,7 +144,12 @@ def _open_file(file: File, request: Request) -> Checkpoint:
 def _open_as(kind: str, file: File, request: Request) -> Checkpoint:
     module, _, function = _SOURCES[kind].partition(":")
     opener: Opener = getattr(import_module(module), function)
-    found = opener(file, request)
+    try:
+        found = opener(file, request)
+    except SourceError as error:
+        if kind in _BINARY:
+            error.hint = error.hint or DAMAGED
+        raise
     if found is None:
         raise SourceError("not a checkpoint of any kind that is known", path=file.path)
     return found
@@ -176,17 +183,18 @@ def sniff(file: File) -> str:
         kind = "legacy"
     elif head.lstrip()[:1] == b"{":
         kind = "index"
-    elif _is_lock(file.head(1 << 16)):
+    elif _is_lock(file):
         kind = "lock"
     return kind
 
 
-def _is_lock(head: bytes) -> bool:
-    """Whether a line is the header of one of its tables."""
+def _is_lock(file: File) -> bool:
+    """Whether a table of a lock comes first, or anywhere in a file that is named as one."""
     import re
 
-    table = rb"(?m)^(?:\xef\xbb\xbf)?[ \t]*\[[ \t]*(?:tensors|dims|rules)[ \t]*\]"
-    return re.search(table, head) is not None
+    head = file.head(1 << 16).removeprefix(b"\xef\xbb\xbf")
+    before = rb"(?m:^)[ \t]*" if file.path.endswith((".lock", ".toml")) else rb"\A(?:\s*#.*\n)*\s*"
+    return re.search(before + rb"\[[ \t]*(?:tensors|dims|rules)[ \t]*\]", head) is not None
 
 
 def _is_old_tar(head: bytes) -> bool:

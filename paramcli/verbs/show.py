@@ -222,7 +222,7 @@ def _picked(
     for pattern in compiled:
         if not any(map(pattern.matches, names)):
             close = near(pattern.text, names)
-            hint = f"did you mean {' or '.join(close)}?" if close else None
+            hint = f"did you mean {' or '.join(close)}?" if close else "paramcli list shows all"
             raise UsageError(f"no tensor or module matches {pattern.text}", hint=hint)
     picked = select(checkpoint.entries, compiled)
     only = patterns[0] if len(patterns) == 1 else ""

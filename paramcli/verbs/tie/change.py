@@ -51,7 +51,7 @@ def tie(
             ]
             raise UsageError(
                 f"there is no tensor {name!r}",
-                hint=f"did you mean {' or '.join(close)}?" if close else None,
+                hint=f"did you mean {' or '.join(close)}?" if close else "paramcli list shows all",
             )
     if kept not in wanted:
         raise UsageError(f"--winner {kept} is none of {', '.join(wanted)}")

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import paramcli
 from paramcli.checkpoint import Storage
-from paramcli.errors import SourceError
+from paramcli.errors import LockError, SourceError
 from paramcli.verbs.survey import survey
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from paramcli.checkpoint import Checkpoint
 
@@ -74,6 +76,15 @@ def test_ties(opened: Callable[..., Checkpoint]) -> None:
 )  # fmt: skip
 def test_known_by_a_table(content: bytes, opened: Callable[..., Checkpoint]) -> None:
     assert opened(content).format == "lock"
+
+
+def test_a_page_about_locks_is_none(tmp_path: Path, refused: Callable[..., str]) -> None:
+    """Only in a file that is named as a lock may anything come before its first table."""
+    page = b"# Title\n\nA lock has tables:\n\n    [tensors]\n"
+    assert "a text file, no checkpoint" in refused(page)
+    (tmp_path / "a.lock").write_bytes(page)
+    with pytest.raises(LockError, match=r"a\.lock:3:1: a line before the first table"):
+        paramcli.open(tmp_path / "a.lock")
 
 
 @pytest.mark.parametrize("content", [b"[tensor]\n\n\n", b"x [tensors]\n", b"tensors = 3\n"])

@@ -265,7 +265,9 @@ RULES = {
 @pytest.mark.parametrize("rule", RULES)
 def test_rule(rule: str, refused: Refuse) -> None:
     content, reason = RULES[rule]
-    assert reason in refused(content)
+    what, hint = refused(content).split("\n")
+    assert reason in f"{what}\n{hint}"
+    assert "download it again" in hint
 
 
 def test_header_begins_with_a_brace(refused: Refuse) -> None:
