@@ -31,11 +31,16 @@ class DType(NamedTuple):
     """An element type: torch's own name without `torch.`, and its width in bits.
 
     `float4_e2m1fn_x2` is as wide as the byte of two that torch counts as one element; `float6_*`
-    and `float4_e2m1fn` are known to safetensors alone.
+    and `float4_e2m1fn` are known to safetensors alone, `bcomplex32` to torch from 2.14 on.
     """
 
     name: str
     bits: int
+
+    @property
+    def parts(self) -> int:
+        """Numbers of an element: a complex one has two."""
+        return 2 if "complex" in self.name else 1
 
     def nbytes(self, count: int) -> int:
         """Bytes that `count` elements fill, rounded up to whole bytes."""
@@ -52,7 +57,7 @@ _BITS: dict[int, str] = {
         "int1 int2 int3 int4 int5 int6 int7 uint1 uint2 uint3 uint4 uint5 uint6 uint7"
     ),
     16: "int16 uint16 float16 bfloat16 bits16",
-    32: "int32 uint32 float32 complex32 qint32",
+    32: "int32 uint32 float32 complex32 bcomplex32 qint32",
     64: "int64 uint64 float64 complex64",
     128: "complex128",
 }
@@ -60,7 +65,7 @@ _BITS: dict[int, str] = {
 DTYPES: dict[str, DType] = {
     name: DType(name, bits) for bits, names in _BITS.items() for name in names.split()
 }
-"""Every element type that a checkpoint of torch 2.13 or safetensors 0.8 can name."""
+"""Every element type that a checkpoint of torch 2.14 or safetensors 0.8 can name."""
 
 
 class Storage(NamedTuple):

@@ -26,8 +26,11 @@ WIDE = {
 }  # fmt: skip
 """Real types that NumPy knows and that are too wide to count."""
 
-COMPLEX = {"complex64": "c8", "complex128": "c16", "complex32": "f2"}
-"""Complex types, `complex32` as pairs of float16."""
+COMPLEX = {
+    "complex64": "float32", "complex128": "float64", "complex32": "float16",
+    "bcomplex32": "bfloat16",
+}  # fmt: skip
+"""The type of both parts of each complex type."""
 
 CODED = {
     "float16": 16, "bfloat16": 16, "int16": 16, "uint16": 16,

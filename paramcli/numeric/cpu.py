@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from paramcli.numeric.blocks import CHUNK, chunks
-from paramcli.numeric.codes import CODED, COMPLEX, WIDE
+from paramcli.numeric.codes import CODED, WIDE
 from paramcli.numeric.moments import NOTHING, Moments, merge, scale, times_two_to
 from paramcli.numeric.quantiles import tally
 from paramcli.numeric.squares import squares
+from paramcli.numeric.widen import parts_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -169,13 +170,10 @@ def _measure_complex(block: Block) -> tuple[Moments, Moments]:
 
     The counts of zeros, NaN and infinities are those of whole elements, in the first result.
     """
-    order = ">" if block.swapped else "<"
     real = imaginary = NOTHING
     with np.errstate(all="ignore"):
         for raw in chunks(block):
-            form = COMPLEX[block.dtype]
-            part = {"f2": "f2", "c8": "f4", "c16": "f8"}[form]
-            parts = raw.view(f"{order}{part}").astype(np.float64).reshape(-1, 2)
+            parts = parts_of(raw, block)
             nan = np.isnan(parts).any(axis=1)
             inf = np.isinf(parts).any(axis=1) & ~nan
             finite = parts[~(nan | inf)]

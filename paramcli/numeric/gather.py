@@ -189,7 +189,7 @@ def _unmark(content: memoryview, info: TensorInfo, byteorder: str) -> None:
     """Carry out what is only marked: turn the signs of all numbers, or of imaginary parts."""
     if not info.marks:
         return
-    parts = 2 if info.dtype.name.startswith("complex") else 1
+    parts = info.dtype.parts
     each = np.frombuffer(content, np.uint8).reshape(-1, parts, info.dtype.bits // 8 // parts)
     signs = each[..., -1 if byteorder == "little" else 0]
     if "neg" in info.marks:

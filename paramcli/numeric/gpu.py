@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from paramcli.errors import ParamcliError
-from paramcli.numeric.codes import CODED, COMPLEX
+from paramcli.numeric.codes import CODED
 from paramcli.numeric.cpu import Found, Refined, Sparse, codes_of, numbers_of, sparse
 from paramcli.numeric.moments import NOTHING, Moments, scale, times_two_to
 from paramcli.numeric.quantiles import BINS, binning
+from paramcli.numeric.widen import parts_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,10 +71,7 @@ class TorchRoom:
 
     def measure_complex(self, block: Block) -> tuple[Moments, Moments]:
         """Measure real and imaginary parts of a block of a complex type."""
-        part = {"f2": "f2", "c8": "f4", "c16": "f8"}[COMPLEX[block.dtype]]
-        order = ">" if block.swapped else "<"
-        flat = np.concatenate([raw.view(f"{order}{part}") for raw in _whole(block)])
-        parts = self._put(flat.astype(np.float64).reshape(-1, 2))
+        parts = self._put(np.concatenate([parts_of(raw, block) for raw in _whole(block)]))
         nan = parts.isnan().any(dim=1)
         inf = parts.isinf().any(dim=1) & ~nan
         finite = parts[~(nan | inf)]

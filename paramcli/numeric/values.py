@@ -85,10 +85,12 @@ def array(checkpoint: Checkpoint, info: TensorInfo) -> NDArray[np.generic]:
     made: NDArray[np.generic]
     if name in WIDE:
         made = raw.view(f"{order}{WIDE[name]}")
-    elif name == "complex32":
-        made = raw.view(f"{order}f2").astype(np.float32).view(np.complex64)
+    elif COMPLEX.get(name) in CODED:
+        with np.errstate(invalid="ignore"):  # signalling NaNs
+            parts = values(COMPLEX[name])[raw.view(f"{order}u2")].astype(np.float32)
+        made = parts.view(np.complex64)
     elif name in COMPLEX:
-        made = raw.view(f"{order}{COMPLEX[name]}")
+        made = raw.view(f"{order}c{info.dtype.bits // 8}")
     elif name == "bool":
         made = raw != 0
     else:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     Elements = NDArray[Any]
 
-__all__ = ["raw_elements", "widen"]
+__all__ = ["parts_of", "raw_elements", "widen"]
 
 
 def raw_elements(raw: Raw, block: Block) -> Elements:
@@ -26,20 +26,24 @@ def raw_elements(raw: Raw, block: Block) -> Elements:
     byte as that byte.
     """
     order = ">" if block.swapped else "<"
-    name = block.dtype
+    name = COMPLEX.get(block.dtype, block.dtype)
     if name in WIDE:
         return raw.view(f"{order}{WIDE[name]}")
-    if name in COMPLEX:
-        return raw.view(f"{order}{_PART[name]}")
     return raw.view(f"{order}u2") if CODED[name] == 16 else raw
 
 
-_PART = {"complex32": "f2", "complex64": "f4", "complex128": "f8"}
 _INTEGERS = {"int8": "i1", "qint8": "i1", "int16": "i2"}
+
+
+def parts_of(raw: Raw, block: Block) -> Floats:
+    """Real and imaginary parts of complex elements, side by side."""
+    elements = raw_elements(raw, block)
+    return widen(elements, block.dtype, np.empty(len(elements))).reshape(-1, 2)
 
 
 def widen(elements: Elements, dtype: str, out: Floats) -> Floats:
     """Numbers of `raw_elements` as float64, in `out` as far as they reach."""
+    dtype = COMPLEX.get(dtype, dtype)
     if dtype == "bfloat16":
         single = elements.astype(np.uint32)
         single <<= 16
@@ -47,7 +51,7 @@ def widen(elements: Elements, dtype: str, out: Floats) -> Floats:
     if dtype in _INTEGERS:
         order = elements.dtype.byteorder
         return _copied(elements.view(np.dtype(_INTEGERS[dtype]).newbyteorder(order)), out)
-    bits = CODED.get(dtype, 16)
+    bits = CODED.get(dtype, 8)
     if bits < 8:
         spread = [elements >> shift & ((1 << bits) - 1) for shift in range(0, 8, bits)]
         codes = np.stack(spread, axis=1).ravel() if bits != 6 else _sixes(elements)

@@ -42,9 +42,8 @@ class Stretch(NamedTuple):
 
 
 def _number_width(dtype: DType) -> int:
-    """Bytes of each number of an element; a complex one has two."""
-    parts = 2 if dtype.name.startswith("complex") else 1
-    return max(dtype.bits // 8 // parts, 1)
+    """Bytes of each number of an element."""
+    return max(dtype.bits // 8 // dtype.parts, 1)
 
 
 def stretch(checkpoint: Checkpoint, info: TensorInfo) -> Stretch:

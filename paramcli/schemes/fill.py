@@ -83,10 +83,10 @@ def encode(numbers: Numbers, dtype: str) -> NDArray[Any]:
             raise _too_large(numbers, dtype)
         return found
     if dtype in COMPLEX:
-        if dtype == "complex32":
-            pairs = np.stack([numbers, np.zeros_like(numbers)], axis=-1)
-            return encode(pairs, "float16").view(np.uint32).reshape(numbers.shape)
-        return numbers.astype(COMPLEX[dtype])
+        pairs = np.stack([numbers, np.zeros_like(numbers)], axis=-1).ravel()
+        parts = encode(pairs, COMPLEX[dtype])
+        kind = "u" if COMPLEX[dtype] in CODED else "c"
+        return parts.view(f"{kind}{2 * parts.itemsize}").reshape(numbers.shape)
     if dtype.startswith("q") or CODED.get(dtype, 8) < 8 or not (dtype in CODED or dtype in WIDE):
         raise UsageError(f"{dtype} cannot be filled")
     return _exact(numbers, dtype)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["subjects"]
 
-_FLOATING = ("float", "bfloat", "complex")
+_FLOATING = ("float", "bfloat", "complex", "bcomplex")
 _NORMS = frozenset({"_NormBase", "LayerNorm", "GroupNorm", "RMSNorm"})
 _EMBEDDINGS = frozenset({"Embedding", "EmbeddingBag"})
 _LAYERS = frozenset(

@@ -154,7 +154,7 @@ def _view(name: str, facts: object, stored: Mapping[str, TensorInfo]) -> TensorI
         or type(offset) is not int
         or not 0 <= offset < _MAX_ELEMENTS
         or marks not in ([], ["conj"], ["neg"], ["conj", "neg"])
-        or ("conj" in marks and not dtype.name.startswith("complex"))
+        or ("conj" in marks and dtype.parts == 1)
         or (marks and dtype.bits < 8)
         or math.prod(shape) * dtype.bits >= _MAX_ELEMENTS
     ):

@@ -235,7 +235,6 @@ def test_whole_module_file(tmp_path: Path) -> None:
     assert_same(net.state_dict(), seeded(Network()).state_dict())
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_script_file() -> None:
     """script.pt computes what MLP does."""
     script = torch.jit.load(FILES / "script.pt")  # type: ignore[no-untyped-call]

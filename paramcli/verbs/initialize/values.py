@@ -50,8 +50,8 @@ class Stored:
     def _read(self, start: int, out: memoryview) -> None:
         self._elements.fill(start, out)
         if self._byteorder == "big":
-            parts = 2 if self._info.dtype.name.startswith("complex") else 1
-            each = np.frombuffer(out, f"u{self._info.dtype.bits // 8 // parts}")
+            dtype = self._info.dtype
+            each = np.frombuffer(out, f"u{dtype.bits // 8 // dtype.parts}")
             each.byteswap(inplace=True)
 
 

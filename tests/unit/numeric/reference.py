@@ -39,7 +39,9 @@ ORDINARY = (
     "float8_e5m2fnuz", "float8_e8m0fnu",
 )  # fmt: skip
 """Real element types whose numbers torch itself can tell."""
-COMPLEX = ("complex64", "complex128", "complex32")
+COMPLEX = tuple(
+    name for name in ("complex64", "complex128", "complex32", "bcomplex32") if hasattr(torch, name)
+)
 QUANTIZED = ("qint8", "quint8", "qint32")
 FLOATS = tuple(name for name in ORDINARY if "float" in name)
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from paramcli.checkpoint import DTYPES
+from paramcli.numeric.codes import COMPLEX as PARTS
 from paramcli.numeric.codes import values
 from paramcli.numeric.moments import NOTHING
 from paramcli.numeric.summary import Summary, measurable, summarize
@@ -269,12 +270,29 @@ def test_nothing_finite_in_a_complex_or_real_one(
     assert not found.percentiles
 
 
+def test_complex_of_bfloat16() -> None:
+    """A type of torch 2.14: as complex64 of the same numbers, which bfloat16 holds."""
+    wide = made("bfloat16", 5000).to(torch.float32).numpy()
+    narrow = (wide.view(np.uint32) >> 16).astype(np.uint16)
+    found, known = (
+        only(in_memory(array, dtype)[0])
+        for array, dtype in (
+            (narrow.view(np.uint32), "bcomplex32"),
+            (wide.view(np.complex64), None),
+        )
+    )
+    assert found.real.n > 1000
+    assert_same(found, known)
+
+
 def test_complex_elements_count_as_wholes(tmp_path: Path) -> None:
     nan, inf = math.nan, math.inf
     numbers = [0j, complex(-0.0, 0.0), 1j, 2 + 0j, complex(nan, 1), complex(inf, nan),
                complex(inf, 1), complex(0, -inf)]  # fmt: skip
     parts = torch.tensor([[number.real, number.imag] for number in numbers])
-    for dtype, part in (("complex64", "float32"), ("complex128", "float64"), ("complex32", "half")):
+    for dtype, part in PARTS.items():
+        if dtype not in COMPLEX:
+            continue
         tensor = parts.to(getattr(torch, part)).view(getattr(torch, dtype))
         found = only(saved(tmp_path / "x.pt", w=tensor))
         assert found.imaginary is not None

@@ -52,10 +52,10 @@ def law(text: str, of: Subject) -> Law:
 
 def memory(dtype: str, count: int) -> NDArray[Any]:
     """Room for numbers of a type, in NumPy's own or as codes."""
-    if dtype in WIDE or dtype in COMPLEX:
-        return np.empty(
-            count, WIDE.get(dtype) or {"complex32": "u4"}.get(dtype, COMPLEX.get(dtype))
-        )
+    if dtype in WIDE:
+        return np.empty(count, WIDE[dtype])
+    if dtype in COMPLEX:
+        return np.empty(count, {"complex64": "c8", "complex128": "c16"}.get(dtype, "u4"))
     return np.empty(count, np.uint16 if CODED[dtype] > 8 else np.uint8)
 
 
