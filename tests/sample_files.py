@@ -163,5 +163,5 @@ def write_dcp(directory: Path, obj: dict[str, object] | None = None) -> Path:
     state = {"model": {"w": torch.zeros(2, 3), "b": torch.ones(3)}, "step": 3, "more": [1, "x"]}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        save_distributed(state if obj is None else obj, checkpoint_id=directory, no_dist=True)
+        save_distributed(state if obj is None else obj, checkpoint_id=directory)
     return directory / ".metadata"

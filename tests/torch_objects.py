@@ -31,6 +31,7 @@ NEW_DTYPES = tuple(
         "float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu", "float4_e2m1fn_x2", "bits8", "bits16",
         "bits4x2", "bits2x4", "bits1x8",
     )
+    if hasattr(torch, name)
 )  # fmt: skip
 """Element types without a storage class of their own, which the legacy format cannot hold."""
 

@@ -109,7 +109,8 @@ def _write(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that there is one process alone
-            save(state, storage_writer=Writer(directory), planner=Planner(), no_dist=True)
+            alone = _alone(save, directory)
+            save(state, storage_writer=Writer(directory), planner=Planner(), **alone)
     except CheckpointException as error:  # which is no Exception
         if failures:
             raise failures[0] from None
@@ -118,6 +119,22 @@ def _write(
             (cause for cause in causes if isinstance(cause, OSError)),
             OutputError(f"torch cannot write it: {causes[0]}", path=directory, hint=ELSEWHERE),
         ) from None
+
+
+def _alone(save: Callable[..., object], directory: str) -> dict[str, bool]:
+    """Say that there is one process. Old torch takes no word for it, and looks for others."""
+    from inspect import signature
+
+    import torch.distributed
+
+    if "no_dist" in signature(save).parameters:
+        return {"no_dist": True}
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        raise OutputError(
+            f"torch {torch.__version__} cannot write it from one rank alone", path=directory,
+            hint="upgrade torch, or write it without torchrun",
+        )  # fmt: skip
+    return {}
 
 
 def _tensor(info: TensorInfo, contents: Contents) -> Tensor:

@@ -10,6 +10,10 @@ import pytest
 
 import paramcli
 from paramcli.cli import main
+
+pytest.importorskip(
+    "torch.distributed.checkpoint.hf_storage", reason="this torch writes no distributed safetensors"
+)
 from tests.ranks.sharded import CUT
 
 ROOT = Path(__file__).parents[2]

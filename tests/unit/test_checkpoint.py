@@ -168,9 +168,9 @@ def test_views_agree_with_torch(shape: list[int], data: st.DataObject) -> None:
 def test_widths_are_torchs_own(name: str) -> None:
     dtype = getattr(torch, name, None)
     bits = DTYPES[name].bits
-    if dtype is None:  # known to safetensors alone
-        assert bits in (4, 6)
-    else:
+    if dtype is None and bits not in (4, 6):  # which are known to safetensors alone
+        pytest.skip(f"torch {torch.__version__} has no {name}")
+    if dtype is not None:
         packed = {"quint4x2": 4, "quint2x4": 2}  # torch says one byte, and packs several into it
         assert bits == packed.get(name, 8 * dtype.itemsize)
 

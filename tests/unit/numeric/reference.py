@@ -33,15 +33,19 @@ PERCENTS = (1, 5, 25, 50, 75, 95, 99)
 CLOSE = 1e-10
 """How far a mean, a standard deviation or a norm may be off, relative to itself."""
 
-ORDINARY = (
+
+def known(*names: str) -> tuple[str, ...]:
+    """Those of these element types that this torch has."""
+    return tuple(name for name in names if hasattr(torch, name))
+
+
+ORDINARY = known(
     "float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8",
     "bool", "uint16", "uint32", "uint64", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2",
     "float8_e5m2fnuz", "float8_e8m0fnu",
 )  # fmt: skip
 """Real element types whose numbers torch itself can tell."""
-COMPLEX = tuple(
-    name for name in ("complex64", "complex128", "complex32", "bcomplex32") if hasattr(torch, name)
-)
+COMPLEX = known("complex64", "complex128", "complex32", "bcomplex32")
 QUANTIZED = ("qint8", "quint8", "qint32")
 FLOATS = tuple(name for name in ORDINARY if "float" in name)
 
@@ -50,7 +54,8 @@ SAFETENSORS = {
     "int32": "I32", "int16": "I16", "int8": "I8", "uint8": "U8", "bool": "BOOL", "uint16": "U16",
     "uint32": "U32", "uint64": "U64", "float8_e4m3fn": "F8_E4M3", "float8_e5m2": "F8_E5M2",
     "float8_e4m3fnuz": "F8_E4M3FNUZ", "float8_e5m2fnuz": "F8_E5M2FNUZ",
-    "float8_e8m0fnu": "F8_E8M0", "complex64": "C64",
+    **({"float8_e8m0fnu": "F8_E8M0"} if hasattr(torch, "float8_e8m0fnu") else {}),
+    "complex64": "C64",
 }  # fmt: skip
 
 

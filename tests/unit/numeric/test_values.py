@@ -324,6 +324,9 @@ def test_the_first_bad_index(dtype: str, view: str, tmp_path: Path) -> None:
         assert first_bad(checkpoint, checkpoint["w"]) == want
 
 
+@pytest.mark.skipif(
+    not hasattr(torch, "float8_e8m0fnu"), reason=f"torch {torch.__version__} has no float8_e8m0fnu"
+)
 def test_the_one_code_of_a_scale_that_is_no_number(tmp_path: Path) -> None:
     tensor = torch.tensor([0, 254, 255, 255], dtype=torch.uint8).view(torch.float8_e8m0fnu)
     checkpoint = saved(tmp_path / "x.pt", w=tensor)

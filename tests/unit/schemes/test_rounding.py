@@ -35,6 +35,9 @@ def assert_same(numbers: NDArray[np.float32], dtype: str) -> None:
     """Assert that we and torch give the same codes, whichever NaN it is."""
     ours, theirs = stored(numbers, dtype), cast(numbers, dtype)
     real = np.isfinite(numbers)
+    if torch.tensor(1e6).to(torch.float8_e4m3fn).isnan():  # old torch: what is too large is NaN
+        real &= ~np.isnan(values(dtype)[theirs]) | np.isnan(values(dtype)[ours])
+        ours, theirs, numbers, real = ours[real], theirs[real], numbers[real], real[real]
     np.testing.assert_array_equal(ours[real], theirs[real])
     np.testing.assert_array_equal(values(dtype)[ours], values(dtype)[theirs])
 
