@@ -7,6 +7,7 @@ import warnings
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import pytest
 import torch
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -16,6 +17,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from paramcli.checkpoint import Checkpoint, TensorInfo
+
+
+def needs(*names: str) -> pytest.MarkDecorator:
+    """Pass a test over where torch is too old to have these element types."""
+    missing = [name for name in names if not hasattr(torch, name)]
+    return pytest.mark.skipif(bool(missing), reason=f"torch {torch.__version__} has no {missing}")
+
 
 OLD_DTYPES = tuple(
     getattr(torch, name)

@@ -109,7 +109,7 @@ def _write(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that there is one process alone
-            alone = _alone(save, directory)
+            alone = _alone(save)
             save(state, storage_writer=Writer(directory), planner=Planner(), **alone)
     except CheckpointException as error:  # which is no Exception
         if failures:
@@ -121,7 +121,7 @@ def _write(
         ) from None
 
 
-def _alone(save: Callable[..., object], directory: str) -> dict[str, bool]:
+def _alone(save: Callable[..., object]) -> dict[str, bool]:
     """Say that there is one process. Old torch takes no word for it, and looks for others."""
     from inspect import signature
 
@@ -130,10 +130,10 @@ def _alone(save: Callable[..., object], directory: str) -> dict[str, bool]:
     if "no_dist" in signature(save).parameters:
         return {"no_dist": True}
     if torch.distributed.is_available() and torch.distributed.is_initialized():
-        raise OutputError(
-            f"torch {torch.__version__} cannot write it from one rank alone", path=directory,
+        raise UsageError(
+            f"torch {torch.__version__} cannot write DCP from one rank alone",
             hint="upgrade torch, or write it without torchrun",
-        )  # fmt: skip
+        )
     return {}
 
 

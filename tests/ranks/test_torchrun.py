@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import filecmp
+import inspect
 import json
 import os
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from torch.distributed.checkpoint.state_dict_saver import save as save_distributed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,6 +42,10 @@ def torchrun(count: int, *argv: str, **env: str) -> subprocess.CompletedProcess[
     )  # fmt: skip
 
 
+DCP = "no_dist" in inspect.signature(save_distributed).parameters
+"""Whether torch takes the word of one rank that it writes alone."""
+
+
 def commands(folder: Path) -> list[list[str]]:
     """Write in every format, compare, measure, and meet an error."""
     made = [str(folder / name) for name in ("a.safetensors", "a.pt", "shards", "dcp")]
@@ -49,10 +55,10 @@ def commands(folder: Path) -> list[list[str]]:
         [*init, made[0]],
         [*init, made[1]],
         [*init, made[2], "--shard-size", "4MB"],
-        [*init, made[3], "--to", "dcp"],
+        *([[*init, made[3], "--to", "dcp"]] if DCP else []),
         [*init, other, "--seed", "1", "--dtype", "bfloat16"],
         ["init", "--verify", made[2]],
-        *(["diff", made[0], one] for one in made[1:]),
+        *(["diff", made[0], one] for one in (made[1:] if DCP else made[1:3])),
         ["diff", made[0], other, "--format", "json", "--report", str(folder / "diff.json")],
         ["show", made[0], "blocks.*", "--format", "json"],
         ["show", made[1], "--check", "finite"],
@@ -87,7 +93,7 @@ def test_any_number_of_ranks_gives_the_same(count: int, alone: Path, tmp_path: P
     assert done.returncode == 0, done.stderr
     wanted = plain(json.loads((alone / "told").read_text()), alone)
     assert plain(json.loads(told.read_text()), tmp_path) == wanted
-    assert [code for code, *_ in wanted] == [0] * 9 + [1] + [0] * 3 + [2, 0]
+    assert [code for code, *_ in wanted] == [0] * (9 if DCP else 7) + [1] + [0] * 3 + [2, 0]
     assert names(tmp_path) == names(alone)
     for name in names(tmp_path):
         if name.endswith((".safetensors", ".pt", ".distcp", ".metadata")):

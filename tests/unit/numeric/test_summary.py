@@ -14,6 +14,7 @@ from paramcli.numeric.codes import COMPLEX as PARTS
 from paramcli.numeric.codes import values
 from paramcli.numeric.moments import NOTHING
 from paramcli.numeric.summary import Summary, measurable, summarize
+from tests.torch_objects import needs
 from tests.unit.numeric import reference
 from tests.unit.numeric.reference import (
     COMPLEX,
@@ -137,6 +138,7 @@ def test_packed_floats_of_safetensors(
     assert_summary(only(checkpoint), values(dtype)[codes])
 
 
+@needs("float4_e2m1fn_x2")
 def test_pairs_of_floats_in_one_byte_of_torch(tmp_path: Path) -> None:
     raw = np.random.default_rng(0).integers(0, 256, 9000, np.uint8)
     tensor = torch.from_numpy(raw).view(torch.float4_e2m1fn_x2)

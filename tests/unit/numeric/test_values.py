@@ -17,6 +17,7 @@ from paramcli.errors import UsageError
 from paramcli.numeric import values as room
 from paramcli.numeric.codes import values
 from paramcli.numeric.values import array, first_bad, nested, sliced
+from tests.torch_objects import needs
 from tests.unit.numeric.reference import (
     COMPLEX,
     FLOATS,
@@ -241,6 +242,7 @@ def test_slices_of_packed_types(name: str, text: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(array(checkpoint, part), want)
 
 
+@needs("float4_e2m1fn_x2")
 def test_pairs_in_a_byte_come_out_apart(tmp_path: Path) -> None:
     raw = np.random.default_rng(0).integers(0, 256, (3, 4), np.uint8)
     tensor = torch.from_numpy(raw).view(torch.float4_e2m1fn_x2)
@@ -324,9 +326,7 @@ def test_the_first_bad_index(dtype: str, view: str, tmp_path: Path) -> None:
         assert first_bad(checkpoint, checkpoint["w"]) == want
 
 
-@pytest.mark.skipif(
-    not hasattr(torch, "float8_e8m0fnu"), reason=f"torch {torch.__version__} has no float8_e8m0fnu"
-)
+@needs("float8_e8m0fnu")
 def test_the_one_code_of_a_scale_that_is_no_number(tmp_path: Path) -> None:
     tensor = torch.tensor([0, 254, 255, 255], dtype=torch.uint8).view(torch.float8_e8m0fnu)
     checkpoint = saved(tmp_path / "x.pt", w=tensor)

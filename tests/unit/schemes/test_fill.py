@@ -17,6 +17,7 @@ from paramcli.schemes.draws import DTYPES, Filler
 from paramcli.schemes.fill import encode, fill
 from paramcli.schemes.registry import SCHEMES
 from paramcli.schemes.subject import Block
+from tests.torch_objects import needs
 from tests.unit.schemes.made import KEY, filled, law, memory, subject
 
 if TYPE_CHECKING:
@@ -84,7 +85,9 @@ HOLDS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("dtype", [*HOLDS, *COMPLEX])
+@pytest.mark.parametrize("dtype", [
+    *(pytest.param(name, marks=needs(name)) for name in HOLDS), *COMPLEX,
+])  # fmt: skip
 @pytest.mark.parametrize("text", ["zeros", "ones", "eye"])
 def test_constants_are_exact_in_every_type(text: str, dtype: str) -> None:
     of = subject(3, 4)

@@ -83,7 +83,7 @@ def test_other_pickles(made: bytes, refused: Refuse) -> None:
 def test_protocol_0_loses_the_storages(refused: Refuse, *, zipped: bool) -> None:
     """It writes the name of a storage as text; torch.load cannot read that either."""
     content = saved({"w": torch.zeros(2)}, zipped=zipped, protocol=0)
-    with pytest.raises(AssertionError, match="must be a tuple"):
+    with pytest.raises(AssertionError):
         torch.load(BytesIO(content), weights_only=False)
     assert "as pickle protocol 0 does" in refused(content)
 

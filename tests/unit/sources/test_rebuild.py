@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import types
@@ -541,4 +542,7 @@ def _is_named(path: str) -> bool:
 @pytest.mark.parametrize("path", sorted(filter(_is_named, UNDERSTOOD)))
 def test_what_weights_only_allows(path: str) -> None:
     """What is said to be allowed is on torch's own list, and the other way round."""
-    assert (path in WEIGHTS_ONLY) == (path in _get_allowed_globals())
+    allowed = _get_allowed_globals()
+    if re.fullmatch(r"torch\.u?int[1-7]", path) and "torch.int4" not in allowed:
+        pytest.skip(f"torch {torch.__version__} did not allow {path} yet")
+    assert (path in WEIGHTS_ONLY) == (path in allowed)

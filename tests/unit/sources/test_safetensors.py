@@ -190,7 +190,7 @@ def test_agrees_on_spoiled_headers(data: st.DataObject, path: Path) -> None:
 
 _dtypes = [
     getattr(torch, dtype.name) for dtype in SAFETENSORS_DTYPES.values()
-    if not dtype.name.startswith(("float4", "float6"))
+    if hasattr(torch, dtype.name)
 ]  # fmt: skip
 
 
