@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from paramcli.api import diff
-from paramcli.checkpoint import Checkpoint, DType, Group, Storage, TensorInfo
+from paramcli.checkpoint import Checkpoint
 from paramcli.errors import (
     LockError,
     ParamcliError,
@@ -17,7 +17,9 @@ from paramcli.errors import (
     UsageError,
     UserCodeError,
 )
+from paramcli.sharing import Group
 from paramcli.sources import open  # noqa: A004 - paramcli.open is the name that users look for
+from paramcli.tensors import DType, Storage, TensorInfo
 
 __version__ = "0.1.0"
 

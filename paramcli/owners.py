@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["Owner"]
+__all__ = ["Held", "Owner"]
 
 
 class Owner(NamedTuple):
@@ -22,3 +22,15 @@ class Owner(NamedTuple):
     groups: int = 1
     transposed: bool = False
     padding: int | None = None
+
+
+class Held(NamedTuple):
+    """Which object of a built module a name stands for, and the module that holds it.
+
+    `tensor` numbers the objects; `module` is the first path of the holder, `cls` its class. Two
+    names with one path there are one module met twice.
+    """
+
+    tensor: int
+    module: str
+    cls: str

@@ -13,7 +13,7 @@ from paramcli.errors import PatternError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from paramcli.checkpoint import TensorInfo
+    from paramcli.tensors import TensorInfo
 
 __all__ = ["Pattern", "compile_pattern", "natural", "near", "select"]
 

@@ -24,6 +24,8 @@ LAYERS = [
     "paramcli.files",
     "paramcli.lock",
     "paramcli.owners",
+    "paramcli.tensors",
+    "paramcli.sharing",
     "paramcli.checkpoint",
     "paramcli.select",
     "paramcli.sources",

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from paramcli.checkpoint import Checkpoint, TensorInfo
+    from paramcli.checkpoint import Checkpoint
+    from paramcli.tensors import TensorInfo
 
 __all__ = ["Stretch", "side_by_side", "stretch"]
 

@@ -11,8 +11,9 @@ from paramcli.files import File, open_file
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from paramcli.checkpoint import Checkpoint, TensorInfo
+    from paramcli.checkpoint import Checkpoint
     from paramcli.content.places import Stretch
+    from paramcli.tensors import TensorInfo
 
 __all__ = ["Sampler"]
 

@@ -15,8 +15,9 @@ from paramcli.numeric.workers import available, spread
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from paramcli.checkpoint import Checkpoint, TensorInfo
+    from paramcli.checkpoint import Checkpoint
     from paramcli.numeric.change import Change, Tolerance
+    from paramcli.tensors import TensorInfo
 
 __all__ = ["comparable", "compare", "differ"]
 

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from paramcli.checkpoint import Checkpoint, TensorInfo
+    from paramcli.checkpoint import Checkpoint
+    from paramcli.tensors import TensorInfo
 
     Read = Callable[[int, memoryview], None]
 

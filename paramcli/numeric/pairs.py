@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from paramcli.checkpoint import DTYPES
 from paramcli.numeric.blocks import chunks
 from paramcli.numeric.change import NO_CHANGE, Change, merge
 from paramcli.numeric.codes import CODED, COMPLEX
 from paramcli.numeric.squares import squares
 from paramcli.numeric.widen import raw_elements, widen
+from paramcli.tensors import DTYPES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -19,9 +19,10 @@ from paramcli.numeric.workers import available, spread
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from paramcli.checkpoint import Checkpoint, TensorInfo
+    from paramcli.checkpoint import Checkpoint
     from paramcli.numeric.cpu import Found, Refined, Sparse
     from paramcli.numeric.quantiles import Search
+    from paramcli.tensors import TensorInfo
 
     Percentiles = Mapping[str, float | None]
 

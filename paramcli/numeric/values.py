@@ -14,7 +14,8 @@ from paramcli.numeric.gather import gather
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from paramcli.checkpoint import Checkpoint, TensorInfo
+    from paramcli.checkpoint import Checkpoint
+    from paramcli.tensors import TensorInfo
 
 __all__ = ["array", "first_bad", "nested", "sliced"]
 

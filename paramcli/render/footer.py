@@ -10,8 +10,8 @@ from paramcli.render.text import binary, plural, safe, summary
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from paramcli.checkpoint import Group
     from paramcli.render.page import Page
+    from paramcli.sharing import Group
     from paramcli.verbs.survey import DTypeTotal, ListReport
 
 __all__ = ["footer", "group_line"]

@@ -10,7 +10,7 @@ from paramcli.render.text import safe, shape_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from paramcli.checkpoint import TensorInfo
+    from paramcli.tensors import TensorInfo
 
 __all__ = ["block", "cell", "code", "row", "shape_cell"]
 

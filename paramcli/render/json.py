@@ -11,7 +11,7 @@ from paramcli.render.text import alike
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from paramcli.checkpoint import Group
+    from paramcli.sharing import Group
     from paramcli.verbs.survey import ListReport
 
 __all__ = ["as_json"]

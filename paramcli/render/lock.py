@@ -12,8 +12,8 @@ from paramcli.render.text import alike, chunks, safe, shape_text, spans
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from paramcli.checkpoint import TensorInfo
     from paramcli.lock import Lock
+    from paramcli.tensors import TensorInfo
     from paramcli.verbs.survey import ListReport
 
 __all__ = ["lock"]

@@ -10,7 +10,7 @@ from paramcli.render.text import alike, binary, chunks, counts_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from paramcli.checkpoint import TensorInfo
+    from paramcli.tensors import TensorInfo
     from paramcli.verbs.survey import ListReport
 
 __all__ = ["markdown"]

@@ -12,7 +12,7 @@ from paramcli.render.text import chunks, shape_text
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from paramcli.checkpoint import TensorInfo
+    from paramcli.tensors import TensorInfo
     from paramcli.verbs.survey import DTypeTotal, Totals
 
 __all__ = ["array", "counted", "described", "dumped", "fields", "plain", "tensor_fields"]

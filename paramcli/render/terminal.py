@@ -21,8 +21,8 @@ from paramcli.render.text import alike, chunks, counts_of, safe, shape_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from paramcli.checkpoint import TensorInfo
     from paramcli.render.page import Layout
+    from paramcli.tensors import TensorInfo
     from paramcli.verbs.survey import ListReport
 
     Facts = Sequence[tuple[str, str, str, str]]

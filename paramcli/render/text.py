@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 
-    from paramcli.checkpoint import TensorInfo
+    from paramcli.tensors import TensorInfo
     from paramcli.verbs.survey import Totals
 
 __all__ = [

@@ -12,8 +12,8 @@ from paramcli.render.text import binary, chunks, decimal, safe, shape_of, spans
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Sequence
 
-    from paramcli.checkpoint import TensorInfo
     from paramcli.render.page import Layout
+    from paramcli.tensors import TensorInfo
     from paramcli.verbs.survey import ListReport
 
 __all__ = ["tree"]

@@ -9,7 +9,7 @@ from paramcli.render.text import alike, chunks, safe, shape_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from paramcli.checkpoint import TensorInfo
+    from paramcli.tensors import TensorInfo
     from paramcli.verbs.survey import ListReport
 
 __all__ = ["described", "tsv"]

@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from types import TracebackType
 
-    from paramcli.checkpoint import Checkpoint, DType, Place, Storage, TensorInfo
+    from paramcli.checkpoint import Checkpoint
     from paramcli.save.drawing import Drawn
     from paramcli.save.output import Output
+    from paramcli.tensors import DType, Place, Storage, TensorInfo
 
     Summed = Callable[[int], None]
 

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.distributed.checkpoint.planner import WriteItem
 
-    from paramcli.checkpoint import Checkpoint, TensorInfo
+    from paramcli.checkpoint import Checkpoint
     from paramcli.save.contents import Watch
+    from paramcli.tensors import TensorInfo
 
 __all__ = ["save_dcp"]
 

@@ -15,8 +15,8 @@ from paramcli.save.output import PIECE
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from paramcli.checkpoint import Storage
     from paramcli.save.contents import Stretch
+    from paramcli.tensors import Storage
 
     Draw = Callable[[Storage, int, memoryview], None]
 

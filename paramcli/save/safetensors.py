@@ -11,19 +11,20 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, NamedTuple
 
-from paramcli.checkpoint import Storage
 from paramcli.errors import UsageError
 from paramcli.save.atomic import Draft
 from paramcli.save.contents import Contents, Stretch, stretch
 from paramcli.save.sharing import ELSEWHERE, Stored, stored_tensors
 from paramcli.sources.safetensors import MAX_HEADER, SAFETENSORS_DTYPES
 from paramcli.sources.ties import VIEWS, restore_removed, views_key
+from paramcli.tensors import Storage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from paramcli.checkpoint import Checkpoint, TensorInfo
+    from paramcli.checkpoint import Checkpoint
     from paramcli.save.contents import Watch
+    from paramcli.tensors import TensorInfo
 
 __all__ = ["Plan", "plan", "save_safetensors"]
 

@@ -9,7 +9,8 @@ from paramcli.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from paramcli.checkpoint import Checkpoint, TensorInfo
+    from paramcli.checkpoint import Checkpoint
+    from paramcli.tensors import TensorInfo
 
 __all__ = ["ELSEWHERE", "Stored", "stored_tensors"]
 

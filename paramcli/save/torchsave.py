@@ -20,8 +20,9 @@ from paramcli.sources.torchzip import METADATA, metadata_text
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from paramcli.checkpoint import Checkpoint, Storage, TensorInfo
+    from paramcli.checkpoint import Checkpoint
     from paramcli.save.contents import Watch
+    from paramcli.tensors import Storage, TensorInfo
 
 __all__ = ["save_torch"]
 

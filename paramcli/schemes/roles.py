@@ -15,9 +15,10 @@ from paramcli.schemes.subject import Subject
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from paramcli.checkpoint import Checkpoint, TensorInfo
+    from paramcli.checkpoint import Checkpoint
     from paramcli.owners import Owner
     from paramcli.schemes.subject import Role
+    from paramcli.tensors import TensorInfo
 
     Shape = tuple[int, ...]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
-    from paramcli.checkpoint import DType, Kind
+    from paramcli.tensors import DType, Kind
 
 __all__ = ["ROLES", "Block", "Role", "Subject"]
 

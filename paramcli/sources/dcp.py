@@ -12,7 +12,6 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from paramcli.checkpoint import Checkpoint, Storage, TensorInfo
 from paramcli.errors import SourceError
 from paramcli.files import is_remote, open_file
 from paramcli.files.folders import names_in, size_of
@@ -22,8 +21,10 @@ from paramcli.sources.pickles.nodes import Dict, Record
 from paramcli.sources.pickles.rebuild import dtype_of, number, numbers, row_major
 from paramcli.sources.pickles.safety import judge
 from paramcli.sources.pickles.trees import from_tree
+from paramcli.tensors import Storage, TensorInfo
 
 if TYPE_CHECKING:
+    from paramcli.checkpoint import Checkpoint
     from paramcli.files import File
     from paramcli.sources import Request
 

@@ -11,13 +11,14 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from paramcli.checkpoint import Checkpoint, Place, Storage
+from paramcli.checkpoint import Checkpoint
 from paramcli.errors import SourceError
 from paramcli.files import open_file
 from paramcli.files.folders import names_in
 from paramcli.sources.dcp_values import Chunk, ChunkTable, apart
 from paramcli.sources.pickles.rebuild import row_major
 from paramcli.sources.safetensors import read_header
+from paramcli.tensors import Place, Storage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,17 +12,17 @@ from bisect import bisect_left, bisect_right
 from itertools import product
 from typing import TYPE_CHECKING, NamedTuple
 
-from paramcli.checkpoint import Place, TensorInfo
 from paramcli.errors import SourceError
 from paramcli.files import open_file
 from paramcli.sources.archive import STORED, Archive
 from paramcli.sources.torchzip import TorchArchive
+from paramcli.tensors import Place, TensorInfo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from paramcli.checkpoint import Storage
     from paramcli.files import File
+    from paramcli.tensors import Storage
 
 __all__ = ["Chunk", "ChunkTable", "apart"]
 

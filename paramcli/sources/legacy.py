@@ -13,7 +13,6 @@ from operator import add
 from struct import unpack
 from typing import TYPE_CHECKING
 
-from paramcli.checkpoint import Checkpoint, Place, Storage
 from paramcli.errors import CUT_SHORT, SourceError
 from paramcli.files import HeaderWindow
 from paramcli.sources.foreign import describe
@@ -24,10 +23,12 @@ from paramcli.sources.pickles.rebuild import BUILDERS, number
 from paramcli.sources.pickles.safety import judge
 from paramcli.sources.pickles.storages import StorageTable, key_text
 from paramcli.sources.pickles.trees import from_tree
+from paramcli.tensors import Place, Storage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from paramcli.checkpoint import Checkpoint
     from paramcli.files import File
     from paramcli.sources import Request
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from paramcli.checkpoint import DTYPES, Checkpoint, Storage, TensorInfo
+from paramcli.checkpoint import Checkpoint
 from paramcli.errors import SourceError
 from paramcli.lock.reader import read_lock
+from paramcli.tensors import DTYPES, Storage, TensorInfo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

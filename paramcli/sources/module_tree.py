@@ -11,14 +11,14 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.parameter import is_lazy
 from torch.nn.utils.parametrize import ParametrizationList, is_parametrized
 
-from paramcli.checkpoint import DTYPES, DType, Held, Storage, TensorInfo
 from paramcli.errors import SourceError
-from paramcli.owners import Owner
+from paramcli.owners import Held, Owner
+from paramcli.tensors import DTYPES, DType, Storage, TensorInfo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from paramcli.checkpoint import Kind
+    from paramcli.tensors import Kind
 
 __all__ = ["Surveyed", "survey"]
 

@@ -12,10 +12,11 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from paramcli.checkpoint import DTYPES, Checkpoint, DType, Place, Storage, TensorInfo
+from paramcli.checkpoint import Checkpoint
 from paramcli.errors import CUT_SHORT, SourceError
 from paramcli.sources.json_members import Pairs, object_at, text_at, value_at
 from paramcli.sources.ties import restore
+from paramcli.tensors import DTYPES, DType, Place, Storage, TensorInfo
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,7 +11,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from paramcli.checkpoint import Checkpoint, Pickle, Place, Storage
+from paramcli.checkpoint import Checkpoint, Pickle
 from paramcli.errors import SourceError
 from paramcli.files import is_remote
 from paramcli.files.folders import names_in
@@ -20,9 +20,9 @@ from paramcli.sources.ties import restore_removed
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from paramcli.checkpoint import TensorInfo
     from paramcli.files import File
     from paramcli.sources import Request
+    from paramcli.tensors import Place, Storage, TensorInfo
 
 __all__ = ["NAMES", "SUFFIXES", "main_file", "numbered", "open_index", "open_numbered"]
 

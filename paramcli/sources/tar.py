@@ -10,7 +10,6 @@ from dataclasses import replace
 from struct import Struct
 from typing import IO, TYPE_CHECKING, cast
 
-from paramcli.checkpoint import Checkpoint, Place
 from paramcli.errors import SourceError
 from paramcli.sources.legacy import PickleStream
 from paramcli.sources.pickles.nodes import Global, TypedStorage
@@ -19,11 +18,13 @@ from paramcli.sources.pickles.safety import judge
 from paramcli.sources.pickles.storages import StorageTable, key_text
 from paramcli.sources.pickles.trees import from_tree
 from paramcli.sources.sharded import SUFFIXES
+from paramcli.tensors import Place
 
 if TYPE_CHECKING:
-    from paramcli.checkpoint import TensorInfo
+    from paramcli.checkpoint import Checkpoint
     from paramcli.files import File
     from paramcli.sources import Request
+    from paramcli.tensors import TensorInfo
 
 __all__ = ["open_tar"]
 

@@ -13,8 +13,8 @@ import json
 import math
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
-from paramcli.checkpoint import DTYPES, TensorInfo
 from paramcli.errors import SourceError
+from paramcli.tensors import DTYPES, TensorInfo
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

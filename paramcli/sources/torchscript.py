@@ -13,19 +13,20 @@ from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from paramcli.checkpoint import DTYPES, Checkpoint, Place, Storage, TensorInfo, in_parts
+from paramcli.checkpoint import Checkpoint, in_parts
 from paramcli.errors import SourceError
 from paramcli.sources.archive import STORED
 from paramcli.sources.pickles.nodes import Dict, Record, TypedStorage
 from paramcli.sources.pickles.rebuild import strided
 from paramcli.sources.pickles.safety import judge
 from paramcli.sources.pickles.trees import from_tree, holds
+from paramcli.tensors import DTYPES, Place, Storage, TensorInfo
 
 if TYPE_CHECKING:
-    from paramcli.checkpoint import Kind
     from paramcli.sources import Request
     from paramcli.sources.archive import Archive
     from paramcli.sources.torchzip import TorchArchive
+    from paramcli.tensors import Kind
 
 __all__ = ["open_old_script", "open_script"]
 

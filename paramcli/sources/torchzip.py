@@ -9,7 +9,7 @@ from dataclasses import replace
 from operator import le
 from typing import TYPE_CHECKING, Literal
 
-from paramcli.checkpoint import Checkpoint, Place, in_parts
+from paramcli.checkpoint import Checkpoint, in_parts
 from paramcli.errors import SourceError
 from paramcli.sources.archive import STORED, Archive
 from paramcli.sources.pickles.calls import TensorCalls
@@ -18,13 +18,14 @@ from paramcli.sources.pickles.nodes import Dict
 from paramcli.sources.pickles.safety import judge
 from paramcli.sources.pickles.storages import StorageTable
 from paramcli.sources.pickles.trees import from_tree
+from paramcli.tensors import Place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from paramcli.checkpoint import Storage
     from paramcli.files import File
     from paramcli.sources import Request
+    from paramcli.tensors import Storage
 
 __all__ = ["METADATA", "TorchArchive", "metadata_text", "open_zip"]
 

@@ -13,9 +13,11 @@ from paramcli.verbs.survey import survey
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from paramcli.checkpoint import Checkpoint, Group, Pickle, TensorInfo, Tree
+    from paramcli.checkpoint import Checkpoint, Pickle, Tree
     from paramcli.numeric.moments import Moments
     from paramcli.numeric.summary import Summary
+    from paramcli.sharing import Group
+    from paramcli.tensors import TensorInfo
     from paramcli.verbs.survey import Totals
 
 __all__ = [

@@ -8,13 +8,15 @@ from itertools import compress
 from operator import itemgetter
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from paramcli.checkpoint import share
+from paramcli.sharing import share
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from paramcli.checkpoint import Checkpoint, Group, Pickle, TensorInfo, Tree
+    from paramcli.checkpoint import Checkpoint, Pickle, Tree
     from paramcli.lock import Lock
+    from paramcli.sharing import Group
+    from paramcli.tensors import TensorInfo
     from paramcli.verbs.safety import SafetyReport
 
 __all__ = ["DTypeTotal", "ListReport", "Order", "Totals", "survey"]

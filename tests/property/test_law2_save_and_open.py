@@ -20,12 +20,13 @@ from safetensors.torch import load_file, load_model, save_model
 from torch import Tensor, nn
 
 import paramcli
-from paramcli.checkpoint import DTYPES, Checkpoint, Storage, TensorInfo, in_parts
+from paramcli.checkpoint import Checkpoint, in_parts
 from paramcli.errors import SourceError, UsageError
 from paramcli.numeric.gather import gather
 from paramcli.save import archive, drawing, output, save
 from paramcli.sources.safetensors import SAFETENSORS_DTYPES
 from paramcli.sources.ties import VIEWS
+from paramcli.tensors import DTYPES, Storage, TensorInfo
 from tests import torch_objects
 
 if TYPE_CHECKING:

@@ -15,9 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import paramcli
-from paramcli.checkpoint import DTYPES, Checkpoint, Storage, TensorInfo
+from paramcli.checkpoint import Checkpoint
 from paramcli.save import save
 from paramcli.schemes.recipe import compose
+from paramcli.tensors import DTYPES, Storage, TensorInfo
 from paramcli.verbs.initialize import initialized, make_plan
 
 if TYPE_CHECKING:

@@ -18,9 +18,10 @@ import pytest
 import torch
 
 import paramcli
-from paramcli.checkpoint import DTYPES, Checkpoint, Storage, TensorInfo
+from paramcli.checkpoint import Checkpoint
 from paramcli.errors import OutputError, ParamcliError, SourceError, UsageError
 from paramcli.save import atomic, output, save
+from paramcli.tensors import DTYPES, Storage, TensorInfo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import paramcli
-from paramcli.checkpoint import DTYPES, Checkpoint, Storage, TensorInfo, share
+from paramcli.checkpoint import Checkpoint
 from paramcli.lock import resolve
 from paramcli.render.lock import lock as lock_of
+from paramcli.sharing import share
+from paramcli.tensors import DTYPES, Storage, TensorInfo
 from paramcli.verbs.survey import survey
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from paramcli.checkpoint import DTYPES, Checkpoint, DType, Group, Pickle, Storage, TensorInfo, share
+from paramcli.checkpoint import Checkpoint, Pickle
 from paramcli.errors import (
     LockError,
     OutputError,
@@ -19,6 +19,8 @@ from paramcli.errors import (
     UsageError,
     UserCodeError,
 )
+from paramcli.sharing import Group, share
+from paramcli.tensors import DTYPES, DType, Storage, TensorInfo
 
 F32 = DTYPES["float32"]
 

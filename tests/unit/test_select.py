@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paramcli.checkpoint import DTYPES, Storage, TensorInfo
 from paramcli.errors import PatternError
 from paramcli.select import Pattern, compile_pattern, natural, near, select
+from paramcli.tensors import DTYPES, Storage, TensorInfo
 
 
 @pytest.mark.parametrize(

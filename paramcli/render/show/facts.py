@@ -12,8 +12,8 @@ from paramcli.render.text import binary, counts_of, plural, safe, shape_of, shap
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Sequence
 
-    from paramcli.checkpoint import TensorInfo
     from paramcli.render.page import Page
+    from paramcli.tensors import TensorInfo
     from paramcli.verbs.show import FileReport, Shown, Stats
 
 __all__ = ["DANGER", "file_sections", "flags", "tensor_sections", "values_title"]

@@ -14,16 +14,16 @@ from itertools import accumulate, chain, compress, repeat
 from operator import le
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from paramcli.checkpoint import TensorInfo
 from paramcli.sources.pickles.columns import Items, Unusual, check_slots, decoded
 from paramcli.sources.pickles.nodes import Global
 from paramcli.sources.pickles.rebuild import MAX_RANK, STORAGE_DTYPES, span
 from paramcli.sources.strides import fields
+from paramcli.tensors import TensorInfo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from paramcli.checkpoint import DType, Storage
+    from paramcli.tensors import DType, Storage
 
     Storages = Callable[[Sequence[DType], Sequence[str], Sequence[int]], Sequence[Storage] | None]
 

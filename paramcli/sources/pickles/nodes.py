@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from paramcli.checkpoint import DType, Storage
+    from paramcli.tensors import DType, Storage
 
 __all__ = ["Dict", "Global", "Record", "Set", "TypedStorage", "describe"]
 

@@ -10,8 +10,8 @@ from struct import Struct
 from typing import TYPE_CHECKING
 from warnings import catch_warnings
 
-from paramcli.checkpoint import TensorInfo
 from paramcli.sources.pickles.nodes import Dict, Record, Set
+from paramcli.tensors import TensorInfo
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from paramcli.checkpoint import DTYPES, DType, Storage, TensorInfo
 from paramcli.sources.pickles.nodes import Dict, Global, Record, Set, TypedStorage
+from paramcli.tensors import DTYPES, DType, Storage, TensorInfo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -5,15 +5,15 @@ from __future__ import annotations
 from itertools import repeat
 from typing import TYPE_CHECKING, NamedTuple
 
-from paramcli.checkpoint import Storage
 from paramcli.sources.pickles.nodes import Global, TypedStorage
 from paramcli.sources.pickles.rebuild import BUILDERS, STORAGE_DTYPES, number
+from paramcli.tensors import Storage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from paramcli.checkpoint import DType
     from paramcli.sources.pickles.rebuild import Builder
+    from paramcli.tensors import DType
 
 __all__ = ["StorageTable", "key_text"]
 

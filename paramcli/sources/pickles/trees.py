@@ -5,17 +5,18 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from paramcli.checkpoint import Checkpoint, TensorInfo, Tree
+from paramcli.checkpoint import Checkpoint, Tree
 from paramcli.errors import SourceError, UsageError
 from paramcli.sources.pickles.nodes import Dict, Global, Record, Set
 from paramcli.sources.pickles.rebuild import meaning
+from paramcli.tensors import TensorInfo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import TypeGuard
 
-    from paramcli.checkpoint import Kind
     from paramcli.sources import Request
+    from paramcli.tensors import Kind
 
 __all__ = ["Picked", "flatten", "from_tree", "holds", "is_module", "pick"]
 

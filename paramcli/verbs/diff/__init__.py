@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from paramcli.checkpoint import share
 from paramcli.numeric.workers import available
 from paramcli.select import select
+from paramcli.sharing import share
 from paramcli.verbs.diff.moves import is_transpose
 from paramcli.verbs.diff.pairing import pair
 from paramcli.verbs.diff.report import (
@@ -25,8 +25,9 @@ from paramcli.verbs.diff.values import How, Verdicts, compare_values, metrics_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from paramcli.checkpoint import Checkpoint, TensorInfo
+    from paramcli.checkpoint import Checkpoint
     from paramcli.select import Pattern
+    from paramcli.tensors import TensorInfo
 
     Matched = list[tuple[str, TensorInfo, TensorInfo]]
 

@@ -11,8 +11,10 @@ from paramcli.verbs.survey import survey
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from paramcli.checkpoint import Checkpoint, Group, TensorInfo
+    from paramcli.checkpoint import Checkpoint
     from paramcli.lock import Lock
+    from paramcli.sharing import Group
+    from paramcli.tensors import TensorInfo
 
 __all__ = ["broken_rules", "broken_ties", "unfitting"]
 

@@ -13,7 +13,8 @@ from paramcli.verbs.diff.side import Side
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from paramcli.checkpoint import Checkpoint, TensorInfo
+    from paramcli.checkpoint import Checkpoint
+    from paramcli.tensors import TensorInfo
 
     Named = Mapping[str, TensorInfo]
 

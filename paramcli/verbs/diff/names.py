@@ -12,7 +12,7 @@ from paramcli.verbs.diff.report import Renamed
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from paramcli.checkpoint import TensorInfo
+    from paramcli.tensors import TensorInfo
 
     Named = dict[str, TensorInfo]
 

@@ -16,7 +16,7 @@ from paramcli.verbs.diff.values import has_bytes
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from paramcli.checkpoint import TensorInfo
+    from paramcli.tensors import TensorInfo
 
     Named = dict[str, TensorInfo]
 

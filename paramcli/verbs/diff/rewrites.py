@@ -18,7 +18,7 @@ from paramcli.verbs.diff.report import Ambiguous, Renamed
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from paramcli.checkpoint import TensorInfo
+    from paramcli.tensors import TensorInfo
 
     Named = Mapping[str, TensorInfo]
     Parts = tuple[str, ...]

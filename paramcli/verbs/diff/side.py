@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from paramcli.checkpoint import Checkpoint, Group, TensorInfo
+    from paramcli.checkpoint import Checkpoint
+    from paramcli.sharing import Group
+    from paramcli.tensors import TensorInfo
 
     Named = dict[str, TensorInfo]
 

@@ -9,7 +9,8 @@ from paramcli.verbs.diff.report import TieChange
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from paramcli.checkpoint import Group, TensorInfo
+    from paramcli.sharing import Group
+    from paramcli.tensors import TensorInfo
 
 __all__ = ["compare_ties", "kept_by_a_tie"]
 

@@ -15,8 +15,9 @@ from paramcli.verbs.diff.report import Metrics, ValueChange
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from paramcli.checkpoint import Checkpoint, TensorInfo
+    from paramcli.checkpoint import Checkpoint
     from paramcli.numeric.change import Tolerance
+    from paramcli.tensors import TensorInfo
 
     Pair = tuple[TensorInfo, TensorInfo]
     Progress = Callable[[int, int], None]

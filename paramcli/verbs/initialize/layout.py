@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from paramcli.checkpoint import DTYPES, Storage
 from paramcli.errors import UsageError
 from paramcli.schemes.draws import DTYPES as DRAWN
+from paramcli.tensors import DTYPES, Storage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from paramcli.checkpoint import Checkpoint, DType, TensorInfo
+    from paramcli.checkpoint import Checkpoint
+    from paramcli.tensors import DType, TensorInfo
 
     Kept = tuple[TensorInfo, Checkpoint]
 

@@ -15,8 +15,8 @@ from paramcli.schemes.stream import key
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from paramcli.checkpoint import Storage
     from paramcli.schemes.draws import Filler
+    from paramcli.tensors import Storage
     from paramcli.verbs.initialize.plan import Plan, Planned
     from paramcli.verbs.initialize.values import Stored
 

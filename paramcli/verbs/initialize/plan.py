@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from paramcli.checkpoint import share
 from paramcli.errors import UsageError
 from paramcli.save.sharing import stored_tensors
 from paramcli.schemes import registry
@@ -14,17 +13,20 @@ from paramcli.schemes.law import Constant, Given, Whole
 from paramcli.schemes.roles import subjects
 from paramcli.schemes.rules import assign, written
 from paramcli.schemes.stream import STREAM
+from paramcli.sharing import share
 from paramcli.verbs.initialize.layout import cast_to, check_plain, fresh, kept_of, viewed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from paramcli.checkpoint import Checkpoint, Group, TensorInfo
+    from paramcli.checkpoint import Checkpoint
     from paramcli.owners import Owner
     from paramcli.schemes.law import Law
     from paramcli.schemes.recipe import Recipe
     from paramcli.schemes.rules import Rule
     from paramcli.schemes.subject import Subject
+    from paramcli.sharing import Group
+    from paramcli.tensors import TensorInfo
 
 __all__ = ["Item", "Plan", "Planned", "make_plan"]
 

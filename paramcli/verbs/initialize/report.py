@@ -10,10 +10,12 @@ from paramcli.verbs.initialize.sampling import Scores, scores
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from paramcli.checkpoint import Checkpoint, Group, Storage, TensorInfo
+    from paramcli.checkpoint import Checkpoint
     from paramcli.numeric.moments import Moments
     from paramcli.numeric.summary import Summary
     from paramcli.save.drawing import Drawn
+    from paramcli.sharing import Group
+    from paramcli.tensors import Storage, TensorInfo
     from paramcli.verbs.initialize.plan import Item, Plan
 
 __all__ = ["InitReport", "Initialized", "Measured", "Measuring", "measure_drawn", "report"]

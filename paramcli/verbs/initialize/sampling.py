@@ -16,8 +16,8 @@ from paramcli.schemes.draws import Normal, TruncatedNormal, Uniform
 from paramcli.schemes.law import Constant
 
 if TYPE_CHECKING:
-    from paramcli.checkpoint import DType
     from paramcli.schemes.law import Fill, Law
+    from paramcli.tensors import DType
 
 __all__ = ["BEYOND", "Scores", "scores"]
 

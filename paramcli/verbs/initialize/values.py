@@ -14,7 +14,8 @@ from paramcli.schemes.fill import encode
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from paramcli.checkpoint import Checkpoint, TensorInfo
+    from paramcli.checkpoint import Checkpoint
+    from paramcli.tensors import TensorInfo
 
 __all__ = ["Stored"]
 

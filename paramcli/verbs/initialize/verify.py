@@ -20,8 +20,9 @@ from paramcli.verbs.initialize.values import Stored
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from paramcli.checkpoint import Checkpoint, Kind, TensorInfo
+    from paramcli.checkpoint import Checkpoint
     from paramcli.save.drawing import Drawn
+    from paramcli.tensors import Kind, TensorInfo
     from paramcli.verbs.initialize.plan import Plan, Planned
 
 __all__ = ["VerifyReport", "recorded", "verify"]

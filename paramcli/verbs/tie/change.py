@@ -9,16 +9,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from paramcli.checkpoint import Checkpoint, Place, Storage
 from paramcli.errors import SourceError, UsageError
 from paramcli.select import compile_pattern, near
+from paramcli.tensors import Place, Storage
 from paramcli.verbs.tie.overlap import form_of
 from paramcli.verbs.tie.report import Change
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from paramcli.checkpoint import TensorInfo
+    from paramcli.checkpoint import Checkpoint
+    from paramcli.tensors import TensorInfo
 
 __all__ = ["Changed", "like", "tie", "untie"]
 

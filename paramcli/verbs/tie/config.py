@@ -17,7 +17,8 @@ from paramcli.verbs.tie.report import Stated
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from paramcli.checkpoint import Checkpoint, Group
+    from paramcli.checkpoint import Checkpoint
+    from paramcli.sharing import Group
 
 __all__ = ["stated"]
 

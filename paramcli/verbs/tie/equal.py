@@ -21,7 +21,8 @@ from paramcli.verbs.tie.report import Equal, LeftOut
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from paramcli.checkpoint import Checkpoint, DType, TensorInfo
+    from paramcli.checkpoint import Checkpoint
+    from paramcli.tensors import DType, TensorInfo
 
     Progress = Callable[[int, int], None]
     Shapes = Counter[tuple[DType, tuple[int, ...]]]

@@ -12,7 +12,10 @@ from paramcli.verbs.tie.report import Evidence, Tie, TieReport
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from paramcli.checkpoint import Checkpoint, Group, Held, TensorInfo
+    from paramcli.checkpoint import Checkpoint
+    from paramcli.owners import Held
+    from paramcli.sharing import Group
+    from paramcli.tensors import TensorInfo
     from paramcli.verbs.tie.report import Change
 
 __all__ = ["report"]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from paramcli.checkpoint import DTYPES
 from paramcli.errors import UsageError
+from paramcli.tensors import DTYPES
 
 if TYPE_CHECKING:
-    from paramcli.checkpoint import DType
+    from paramcli.tensors import DType
 
 __all__ = ["Input", "parse_input"]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from paramcli.checkpoint import TensorInfo
+    from paramcli.tensors import TensorInfo
     from paramcli.verbs.tie.report import Form
 
 __all__ = ["form_of"]

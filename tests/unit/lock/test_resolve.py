@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paramcli.checkpoint import DTYPES
 from paramcli.errors import LockError
 from paramcli.lock import Size, resolve, violations
 from paramcli.lock.reader import read_lock
+from paramcli.tensors import DTYPES
 
 if TYPE_CHECKING:
     from paramcli.lock import Lock

@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 import paramcli
-from paramcli.checkpoint import DTYPES, Checkpoint, Storage, TensorInfo, in_parts
+from paramcli.checkpoint import Checkpoint, in_parts
 from paramcli.numeric import blocks, cpu, summary
 from paramcli.numeric.moments import NOTHING
 from paramcli.numeric.summary import Summary
+from paramcli.tensors import DTYPES, Storage, TensorInfo
 from tests import handmade, torch_objects
 
 if TYPE_CHECKING:

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import paramcli
-from paramcli.checkpoint import DTYPES, Place
 from paramcli.errors import SourceError
 from paramcli.numeric import blocks
 from paramcli.numeric.blocks import chunks, gathered, placed
 from paramcli.numeric.gather import gather
 from paramcli.numeric.summary import summarize
 from paramcli.numeric.values import array
+from paramcli.tensors import DTYPES, Place
 from tests import torch_objects
 from tests.unit.numeric.reference import (
     COMPLEX,
@@ -41,7 +41,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from paramcli.checkpoint import Checkpoint, Storage
+    from paramcli.checkpoint import Checkpoint
+    from paramcli.tensors import Storage
 
 FEW = settings(max_examples=settings().max_examples // 2)
 PACKED = {"F4": "float4_e2m1fn", "F6_E2M3": "float6_e2m3fn", "F6_E3M2": "float6_e3m2fn"}

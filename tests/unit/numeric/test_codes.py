@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from paramcli.checkpoint import DTYPES
 from paramcli.numeric.codes import CODED, COMPLEX, WIDE, values
+from paramcli.tensors import DTYPES
 from tests.unit.numeric.reference import quantized
 
 TORCH_KNOWS = sorted(

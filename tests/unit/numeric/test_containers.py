@@ -15,9 +15,9 @@ from safetensors.torch import save as save_safetensors
 from torch import Tensor, nn
 
 import paramcli
-from paramcli.checkpoint import DTYPES
 from paramcli.numeric.summary import summarize
 from paramcli.numeric.values import array
+from paramcli.tensors import DTYPES
 from tests import handmade, sample_files, torch_objects
 from tests.handmade import Persistent, TarTensor, written
 from tests.sample_files import saved

@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.lib.stride_tricks import as_strided
 
-from paramcli.checkpoint import DTYPES, Checkpoint, Storage, TensorInfo
+from paramcli.checkpoint import Checkpoint
 from paramcli.numeric import gather as room
 from paramcli.numeric.blocks import chunks, gathered
 from paramcli.numeric.gather import Gathered, gather, in_storage_order
+from paramcli.tensors import DTYPES, Storage, TensorInfo
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from paramcli.checkpoint import DTYPES
 from paramcli.numeric.codes import COMPLEX as PARTS
 from paramcli.numeric.codes import values
 from paramcli.numeric.moments import NOTHING
 from paramcli.numeric.summary import Summary, measurable, summarize
+from paramcli.tensors import DTYPES
 from tests.torch_objects import needs
 from tests.unit.numeric import reference
 from tests.unit.numeric.reference import (

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from paramcli.checkpoint import DTYPES, Pickle, Storage, TensorInfo, Tree, share
+from paramcli.checkpoint import Pickle, Tree
+from paramcli.sharing import share
+from paramcli.tensors import DTYPES, Storage, TensorInfo
 from paramcli.verbs.survey import DTypeTotal, ListReport, Totals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from paramcli.checkpoint import Kind
+    from paramcli.tensors import Kind
 
 SNAPSHOTS = Path(__file__).parents[2] / "snapshots"
 

@@ -14,7 +14,7 @@ from paramcli.render.json import as_json
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from paramcli.checkpoint import TensorInfo
+    from paramcli.tensors import TensorInfo
     from paramcli.verbs.survey import ListReport
 
 

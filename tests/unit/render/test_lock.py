@@ -17,7 +17,7 @@ from paramcli.render.lock import lock
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from paramcli.checkpoint import TensorInfo
+    from paramcli.tensors import TensorInfo
     from paramcli.verbs.survey import ListReport
 
 _TOKEN = re.compile(r"\{(\d+)\.\.(\d+)\}|(\{\{)|(\}\})|([^{}])", re.DOTALL)

@@ -14,7 +14,7 @@ from paramcli.render.text import safe
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from paramcli.checkpoint import TensorInfo
+    from paramcli.tensors import TensorInfo
     from paramcli.verbs.survey import ListReport
 
 

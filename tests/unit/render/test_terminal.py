@@ -15,7 +15,7 @@ from paramcli.render.text import safe
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from paramcli.checkpoint import TensorInfo
+    from paramcli.tensors import TensorInfo
     from paramcli.verbs.survey import ListReport
 
 MODELS = ["lenet", "transformer", "hostile", "empty"]

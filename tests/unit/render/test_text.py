@@ -23,7 +23,7 @@ from paramcli.render.text import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from paramcli.checkpoint import TensorInfo
+    from paramcli.tensors import TensorInfo
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from paramcli.render.tsv import tsv
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from paramcli.checkpoint import TensorInfo
+    from paramcli.tensors import TensorInfo
     from paramcli.verbs.survey import ListReport
 
 _LIGHT = [

@@ -13,12 +13,13 @@ from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.checkpoint.state_dict_loader import load
 
 import paramcli
-from paramcli.checkpoint import DTYPES, Checkpoint, Storage, TensorInfo
+from paramcli.checkpoint import Checkpoint
 from paramcli.cli import main
 from paramcli.errors import OutputError, SourceError, UsageError
 from paramcli.numeric.gather import gather
 from paramcli.save import save
 from paramcli.sources.dcp import BESIDE
+from paramcli.tensors import DTYPES, Storage, TensorInfo
 from tests import torch_objects
 
 if TYPE_CHECKING:

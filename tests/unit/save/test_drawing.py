@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paramcli.checkpoint import Storage
 from paramcli.save import drawing
 from paramcli.save.checksums import joined
 from paramcli.save.contents import Stretch
 from paramcli.save.drawing import Drawn, drawn
+from paramcli.tensors import Storage
 
 
 @given(st.lists(st.binary(max_size=50), max_size=6))

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from paramcli.checkpoint import DTYPES, Checkpoint, Storage, TensorInfo
+from paramcli.checkpoint import Checkpoint
 from paramcli.numeric.codes import CODED, COMPLEX, WIDE, values
 from paramcli.schemes.draws import Filler
 from paramcli.schemes.fill import fill
 from paramcli.schemes.registry import parse
 from paramcli.schemes.roles import subjects
 from paramcli.schemes.stream import Key, key
+from paramcli.tensors import DTYPES, Storage, TensorInfo
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from paramcli.checkpoint import DTYPES, Storage, TensorInfo, share
 from paramcli.errors import SourceError
+from paramcli.sharing import share
 from paramcli.sources.pickles import trees
 from paramcli.sources.pickles.machine import Machine
 from paramcli.sources.pickles.storages import StorageTable
+from paramcli.tensors import DTYPES, Storage, TensorInfo
 from tests.handmade import Raw, encode, tensor, torch_legacy, torch_zip, zipped
 
 if TYPE_CHECKING:

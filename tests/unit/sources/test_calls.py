@@ -10,12 +10,12 @@ import pytest
 import torch
 
 import paramcli
-from paramcli.checkpoint import TensorInfo
 from paramcli.errors import SourceError
 from paramcli.sources.pickles.calls import TensorCalls
 from paramcli.sources.pickles.machine import Machine
 from paramcli.sources.pickles.nodes import Dict, Global, Record, TypedStorage
 from paramcli.sources.pickles.storages import StorageTable
+from paramcli.tensors import TensorInfo
 from tests import torch_objects
 from tests.sample_files import saved
 

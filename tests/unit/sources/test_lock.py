@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 import paramcli
-from paramcli.checkpoint import Storage
 from paramcli.errors import LockError, SourceError
+from paramcli.tensors import Storage
 from paramcli.verbs.survey import survey
 
 if TYPE_CHECKING:

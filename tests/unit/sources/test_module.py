@@ -24,7 +24,8 @@ from paramcli.sources.module_tree import survey
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from paramcli.checkpoint import Checkpoint, TensorInfo
+    from paramcli.checkpoint import Checkpoint
+    from paramcli.tensors import TensorInfo
 
     Write = Callable[..., Path]
     Tree = int | list["Tree"]

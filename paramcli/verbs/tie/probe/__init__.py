@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
-from paramcli.checkpoint import share
+from paramcli.sharing import share
 from paramcli.sources.module import built_module
 from paramcli.sources.user_code import blame
 from paramcli.verbs.tie.overlap import form_of
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from paramcli.checkpoint import Checkpoint, TensorInfo
+    from paramcli.checkpoint import Checkpoint
     from paramcli.sources import Request
+    from paramcli.tensors import TensorInfo
     from paramcli.verbs.tie.inputs import Input
     from paramcli.verbs.tie.report import Tie
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from paramcli.checkpoint import DTYPES, Pickle, Storage, TensorInfo, Tree
+from paramcli.checkpoint import Pickle, Tree
+from paramcli.tensors import DTYPES, Storage, TensorInfo
 from paramcli.verbs.show import FileReport, Finite, Shown, ShowReport, Stats
 from paramcli.verbs.survey import Totals
 

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 import paramcli
-from paramcli.checkpoint import DTYPES, Checkpoint, Storage, TensorInfo
+from paramcli.checkpoint import Checkpoint
 from paramcli.errors import PatternError, UsageError
 from paramcli.numeric import turned
+from paramcli.tensors import DTYPES, Storage, TensorInfo
 from paramcli.verbs.diff import DiffReport, Options, diff, moves
 from paramcli.verbs.diff.names import parse_rename
 

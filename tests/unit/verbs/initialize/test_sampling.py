@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pytest
 
-from paramcli.checkpoint import DTYPES
 from paramcli.schemes.draws import Filler, Normal, TruncatedNormal, Uniform
 from paramcli.schemes.law import Constant, Law, Piece
 from paramcli.schemes.stream import key
+from paramcli.tensors import DTYPES
 from paramcli.verbs.initialize.sampling import BEYOND, scores
 
 F4 = DTYPES["float32"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from paramcli.checkpoint import DTYPES
 from paramcli.errors import UsageError
+from paramcli.tensors import DTYPES
 from paramcli.verbs.tie.inputs import Input, parse_input
 
 

@@ -12,8 +12,8 @@ from safetensors.torch import _find_shared_tensors, load_model, save_model
 from torch import nn
 
 import paramcli
-from paramcli.checkpoint import share
 from paramcli.save import save
+from paramcli.sharing import share
 from paramcli.sources.module_tree import survey
 from tests import tied_modules, torch_objects
 from tests.tied_modules import planted

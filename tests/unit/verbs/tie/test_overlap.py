@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from paramcli.checkpoint import DTYPES, Storage, TensorInfo
+from paramcli.tensors import DTYPES, Storage, TensorInfo
 from paramcli.verbs.tie.overlap import form_of
 from tests import torch_objects
 from tests.property.test_law2_save_and_open import touched
