@@ -8,6 +8,8 @@ from zipfile import ZipFile
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 import paramcli
 from paramcli.errors import SourceError
@@ -36,11 +38,17 @@ def pickle_of(state: dict[str, torch.Tensor]) -> bytes:
         return archive.read("archive/data.pkl")
 
 
-def ran(data: bytes, *, fast: bool) -> tuple[object, ...] | str:
-    """Return the tensors of a pickle, or the reason for which it is refused."""
+def ran(data: bytes, *, fast: bool, piece: int | None = None) -> tuple[object, ...] | str:
+    """Return the tensors of a pickle, or the reason for which it is refused.
+
+    It is read at once, or as a stream of which so many bytes are there at first.
+    """
     table = StorageTable("file")
     calls = TensorCalls(table.many, legacy=False) if fast else None
-    machine = Machine(data, "file", persistent=table.persistent, calls=calls)
+    machine = Machine(
+        data[:piece], "file", persistent=table.persistent, calls=calls,
+        more=(lambda at, size: data[at : at + size]) if piece else None,
+    )  # fmt: skip
     try:
         root = machine.run()
     except SourceError as error:
@@ -66,6 +74,24 @@ def comparable(node: object) -> object:  # noqa: PLR0911 - a form for each kind
             return path
         case _:
             return node
+
+
+@pytest.fixture(scope="module")
+def long() -> bytes:
+    """Give the pickle of so many tensors that a stream lets most of it go."""
+    return pickle_of({f"layer.{n}.weight": torch.zeros(2, n % 5) for n in range(3_000)})
+
+
+@given(st.data())
+def test_a_stream_gives_what_the_whole_gives(long: bytes, data: st.DataObject) -> None:
+    """Also where a byte is another one, and where the end is missing: faults and their places."""
+    content = bytearray(long)
+    for _ in range(data.draw(st.integers(0, 2))):
+        content[data.draw(st.integers(0, len(long) - 1))] = data.draw(st.integers(0, 255))
+    end = data.draw(st.just(len(long)) | st.integers(1, len(long)))
+    whole = ran(bytes(content[:end]), fast=True)
+    piece = data.draw(st.sampled_from([1, 1 << 12, 1 << 17]))
+    assert ran(bytes(content[:end]), fast=True, piece=piece) == whole
 
 
 def refused(found: tuple[object, ...] | str) -> bool:
