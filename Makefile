@@ -25,9 +25,11 @@ $(STAMPS)/check: $(STAMPS)/test
 	@touch $@
 
 FUZZ_SECONDS ?= 60
+PYTHONS ?= python3.12 python3.13
+TORCHES ?= 2.6.0 2.14.1
 BENCH ?=
 
-.PHONY: help demo test property fuzz check fmt bench samples docs dist clean
+.PHONY: help demo test versions property fuzz check fmt bench samples docs dist clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -37,6 +39,15 @@ demo: $(STAMPS)/run ## install into .venv and list a real checkpoint
 
 test: $(STAMPS)/test ## run all tests
 	$(BIN)/python -m pytest -n $(WORKERS)
+
+# The oldest and the newest torch on PYTHON, and the pinned one on every Python.
+versions: ## run all tests on other Pythons and torches, each in a venv of its own (downloads gigabytes)
+	@set -e; for pair in $(TORCHES:%=$(PYTHON)/%) $(PYTHONS:%=%/$(shell sed -n 's/^torch==//p' constraints.txt)); do \
+	  echo "$$pair"; venv=$(VENV)/versions/$$pair; $${pair%/*} -m venv $$venv; \
+	  $$venv/bin/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1'; \
+	  $$venv/bin/python -m pip install --quiet "torch==$${pair#*/}" -e . --group test; \
+	  $$venv/bin/python -m pytest -n $(WORKERS); \
+	done
 
 property: $(STAMPS)/test ## run the property tests alone, with many more examples
 	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest -n $(WORKERS) tests/property
