@@ -201,7 +201,10 @@ def _view(
     """Element type, shape, row-major stride and bytes of a tensor."""
     dtype = SAFETENSORS_DTYPES.get(kind)
     if dtype is None:
-        raise SourceError(f"tensor {name!r} has the unknown dtype {kind!r}", path=path)
+        raise SourceError(
+            f"tensor {name!r} has the unknown dtype {kind!r}", path=path,
+            hint="it may need a newer paramcli",
+        )  # fmt: skip
     count = 1
     for n in shape:
         count *= n

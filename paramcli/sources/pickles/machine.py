@@ -24,7 +24,7 @@ from paramcli.sources.pickles.opcodes import (
     VALUES,
     WEIGHTS_ONLY,
 )
-from paramcli.sources.pickles.rebuild import BUILDERS
+from paramcli.sources.pickles.rebuild import BUILDERS, NewerError
 from paramcli.sources.pickles.texts import ITEM, read_texts
 
 if TYPE_CHECKING:
@@ -92,6 +92,7 @@ class Machine:
 
         Raises SourceError where it is damaged, cut short, or asks for too much.
         """
+        hint = DAMAGED
         try:
             try:
                 return self._run(self.calls, Items(ITEM))
@@ -105,9 +106,11 @@ class Machine:
             problem = "the pickle is cut short"
         except UnicodeDecodeError:
             problem = "the pickle holds text that is not UTF-8"
+        except NewerError as error:
+            problem, hint = str(error), "it may need a newer paramcli"
         except ValueError as error:
             problem = f"damaged pickle: {error}"
-        raise SourceError(problem, path=self.path, offset=self._base + self.position, hint=DAMAGED)
+        raise SourceError(problem, path=self.path, offset=self._base + self.position, hint=hint)
 
     def _run(self, calls: TensorCalls | None, texts: Items | None) -> object:  # noqa: C901, PLR0912, PLR0915 - one loop, one dispatch: a call for each opcode would double its time
         data, limit = self.data, self._limit()

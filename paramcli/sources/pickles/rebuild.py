@@ -7,6 +7,7 @@ raises ValueError where torch itself could not make a tensor of it.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from paramcli.sources.pickles.nodes import Dict, Global, Record, Set, TypedStorage
@@ -18,8 +19,19 @@ if TYPE_CHECKING:
     Builder = Callable[[tuple[object, ...]], object]
 
 __all__ = [
-    "BUILDERS", "MAX_RANK", "STORAGE_DTYPES", "UNDERSTOOD", "WEIGHTS_ONLY", "dtype_of", "meaning",
-    "number", "numbers", "row_major", "span", "strided",
+    "BUILDERS",
+    "MAX_RANK",
+    "STORAGE_DTYPES",
+    "UNDERSTOOD",
+    "WEIGHTS_ONLY",
+    "NewerError",
+    "dtype_of",
+    "meaning",
+    "number",
+    "numbers",
+    "row_major",
+    "span",
+    "strided",
 ]  # fmt: skip
 
 MAX_RANK = 255
@@ -54,6 +66,10 @@ TENSOR_CLASSES = frozenset(
 )
 PARAMETERS = frozenset(["torch.nn.parameter.Parameter", "torch.nn.Parameter"])
 BUFFERS = frozenset(["torch.nn.parameter.Buffer", "torch.nn.Buffer"])
+
+
+class NewerError(ValueError):
+    """The file may be of a newer torch than this program knows."""
 
 
 def number(value: object) -> int:
@@ -114,7 +130,10 @@ def _tensor(value: object) -> TensorInfo:
 
 def dtype_of(value: object) -> DType:
     """The element type that a global like `torch.float8_e5m2` names."""
-    found = DTYPES.get(value.path.removeprefix("torch.")) if type(value) is Global else None
+    path = value.path if type(value) is Global else ""
+    found = DTYPES.get(path.removeprefix("torch."))
+    if found is None and re.fullmatch(r"torch\.[a-z][a-z0-9_]*", path):
+        raise NewerError(f"the element type {path} is not known")
     if found is None:
         raise ValueError("an element type is wanted where something else stands")
     return found

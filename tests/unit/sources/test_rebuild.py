@@ -88,6 +88,21 @@ def test_tensors_of_untyped_storages(name: str, rebuilt: Callable[..., TensorInf
     assert info.storage.nbytes == 24
 
 
+def test_an_element_type_of_torch_to_come(refused: Refuse) -> None:
+    of, hooks = (
+        storage(cls="torch.storage.UntypedStorage", numel=24),
+        Call("collections.OrderedDict"),
+    )
+    for name, what in (
+        ("torch.float3_new", "the element type torch.float3_new is not known"),
+        ("os.system", "damaged pickle: an element type is wanted"),
+    ):
+        args = (of, 0, (3,), (1,), False, hooks, Name(name))
+        said, hint = refused(torch_zip(Call("torch._utils._rebuild_tensor_v3", args))).split("\n")
+        assert what in said
+        assert ("a newer paramcli" in hint) is name.startswith("torch.")
+
+
 def test_untyped_storage_is_not_overrun(refused: Refuse) -> None:
     of = storage(cls="torch.storage.UntypedStorage", numel=24)
     args = (of, 0, (7,), (1,), False, Call("collections.OrderedDict"), Name("torch.float32"))
