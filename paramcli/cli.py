@@ -6,9 +6,10 @@ import contextlib
 import os
 import sys
 from importlib import import_module
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 import paramcli
 from paramcli import ranks
@@ -22,35 +23,56 @@ __all__ = ["app", "main", "run"]  # noqa: F822 - `app` is made when it is asked 
 _COMMANDS = {
     "list": (
         "paramcli.commands.list:list_",
-        "paramcli list model.pt · paramcli list net.py:Net --arg hidden=64",
+        ("paramcli list model.pt", "paramcli list net.py:Net --arg hidden=64"),
     ),
     "show": (
         "paramcli.commands.show:show",
-        "paramcli show model.pt · paramcli show net.py:Net fc --values",
+        ("paramcli show model.pt", "paramcli show net.py:Net fc --values"),
     ),
     "init": (
         "paramcli.commands.init:init",
         (
-            "paramcli init net.py:Net --scheme kaiming -o net.safetensors · "
-            "paramcli init gpt.lock --scheme gpt2 --dry-run"
+            "paramcli init net.py:Net --scheme kaiming -o net.safetensors",
+            "paramcli init gpt.lock --scheme gpt2 --dry-run",
         ),
     ),
     "tie": (
         "paramcli.commands.tie:tie",
-        "paramcli tie net.py:Net --probe --input 2,4 · paramcli tie m.pt a b -o t.pt",
+        ("paramcli tie net.py:Net --probe --input 2,4", "paramcli tie m.pt a b -o t.pt"),
     ),
     "diff": (
         "paramcli.commands.diff:diff",
-        "paramcli diff base.pt tuned.pt · paramcli diff a.pt net.py:Net",
+        ("paramcli diff base.pt tuned.pt", "paramcli diff a.pt net.py:Net"),
     ),
 }
 """By its name the function of each command, imported only when it is wanted, and two examples."""
+
+
+class _Command(TyperCommand):
+    """A command whose help fits a screen."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401 - Typer's, whose classes are private to it
+        _help(self, ctx, formatter)
+
+
+class _Group(TyperGroup):
+    """The app itself."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401 - as above
+        _help(self, ctx, formatter)
+
+
+def _help(command: TyperCommand | TyperGroup, ctx: Any, formatter: Any) -> None:  # noqa: ANN401 - as above
+    from paramcli.commands.help import page
+
+    formatter.write("".join(f"{line}\n" for line in page(command, ctx)).rstrip("\n"))
 
 
 def _made(names: Iterable[str]) -> typer.Typer:
     """Make the app with these commands."""
     made = typer.Typer(
         name="paramcli",
+        cls=_Group,
         help="Look into, initialize, tie and compare the parameters of neural networks.",
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
@@ -59,7 +81,8 @@ def _made(names: Iterable[str]) -> typer.Typer:
     for name in names:
         place, examples = _COMMANDS[name]
         module, _, function = place.partition(":")
-        made.command(name, epilog=f"Examples: {examples}")(getattr(import_module(module), function))
+        epilog = "Examples:  " + "\n           ".join(examples)
+        made.command(name, cls=_Command, epilog=epilog)(getattr(import_module(module), function))
     return made
 
 
@@ -80,9 +103,7 @@ def _root(
     *,
     _version: Annotated[
         bool,
-        typer.Option(
-            "--version", callback=_version, is_eager=True, help="Show the version and exit."
-        ),
+        typer.Option("--version", callback=_version, is_eager=True, help="show the version"),
     ] = False,
 ) -> None:
     pass

@@ -248,7 +248,7 @@ def test_the_whole_app_is_there_for_those_who_ask(capsys: pytest.CaptureFixture[
     shown = CliRunner().invoke(cli.app, ["--help"]).output
     assert cli.main([]) == 0
     assert capsys.readouterr().out == shown
-    assert all(f" {name} " in shown for name in ("list", "show", "init", "tie", "diff"))
+    assert all(f"\n{name} " in shown for name in ("list", "show", "init", "tie", "diff"))
     with pytest.raises(AttributeError):
         _ = cli.nothing
 

@@ -61,54 +61,54 @@ def diff(  # noqa: PLR0913 - one parameter for each documented option
         str,
         typer.Argument(
             metavar="A", show_default=False,
-            help="File, directory, index, or file.py:Class, which runs that code.",
+            help="file, directory, index, address, or file.py:Class, which runs that code",
         ),
     ],
     b: Annotated[
         str,
         typer.Argument(
             metavar="B", show_default=False,
-            help="The same. None: \\[tool.paramcli]'s target in pyproject.toml.",
+            help="the same; none: that of [tool.paramcli]",
         ),
     ] = "",
     *,
-    shapes: Annotated[bool, typer.Option("--shapes", help="Read no values.")] = False,
-    quick: Annotated[bool, typer.Option("--quick", help="Compare zips by CRC-32.")] = False,
+    shapes: Annotated[bool, typer.Option("--shapes", help="read no values")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="zips by their CRC-32")] = False,
     atol: Annotated[
         float | None,
-        typer.Option(min=0, metavar="F", help="Absolute tolerance.", show_default=False),
+        typer.Option(min=0, metavar="F", help="absolute tolerance", show_default=False),
     ] = None,
     rtol: Annotated[
-        float | None, typer.Option(min=0, metavar="F", help="Relative to B.", show_default=False)
+        float | None, typer.Option(min=0, metavar="F", help="relative to B", show_default=False)
     ] = None,
     metrics: Annotated[
         Metrics,
-        typer.Option(metavar="WHICH", help="Measure how far: all, none.", show_default=False),
+        typer.Option(metavar="WHICH", help="all or none", show_default=False),
     ] = Metrics.ALL,
     include: Include = None,
     exclude: Exclude = None,
     rename: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="OLD=NEW", help="In A: 'module.=', 'h=layers'.", show_default=False
+            metavar="OLD=NEW", help="'module.=', 'h=layers'", show_default=False
         ),
     ] = None,
     ignore_dtype: Annotated[
-        bool, typer.Option("--ignore-dtype", help="Compare values alone.")
+        bool, typer.Option("--ignore-dtype", help="compare values alone")
     ] = False,
-    ignore_ties: Annotated[bool, typer.Option("--ignore-ties", help="Ties may differ.")] = False,
-    subset: Annotated[bool, typer.Option("--subset", help="B may have more names.")] = False,
+    ignore_ties: Annotated[bool, typer.Option("--ignore-ties", help="ties may differ")] = False,
+    subset: Annotated[bool, typer.Option("--subset", help="B may have more names")] = False,
     device: Annotated[
-        Device, typer.Option(metavar="DEVICE", help="cpu or cuda.", show_default=False)
+        Device, typer.Option(metavar="DEVICE", help="cpu or cuda", show_default=False)
     ] = Device.CPU,
     key: Annotated[
         list[str] | None,
-        typer.Option(metavar="A.B", help="Tree of both; twice: each.", show_default=False),
+        typer.Option(metavar="A.B", help="of both; twice: each", show_default=False),
     ] = None,
     everything: All = False,
     arg: Arg = None,
     args_file: ArgsFile = None,
-    details: Annotated[bool, typer.Option("--details", help="Leave nothing out.")] = False,
+    details: Annotated[bool, typer.Option("--details", help="leave nothing out")] = False,
     format_: FormatOption = None,
     width: Width = None,
     report_to: Report = None,

@@ -57,13 +57,13 @@ def init(  # noqa: PLR0913 - one parameter for each documented option
         str,
         typer.Option(
             "-o", "--output", metavar="OUT", show_default=False,
-            help="Write .safetensors, .pt. None: preview.",
+            help=".safetensors or .pt; none: preview",
         ),
     ] = "",
     scheme: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME(…)", help="kaiming, gpt2, torch, model, …",
+            metavar="NAME(…)", help="kaiming, gpt2, …",
             autocompletion=complete_scheme, show_default=False,
         ),
     ] = None,
@@ -71,55 +71,55 @@ def init(  # noqa: PLR0913 - one parameter for each documented option
         list[str] | None,
         typer.Option(
             metavar="PAT=SCHEME", autocompletion=complete_rule, show_default=False,
-            help="'*.bias=zeros', '@bias=…', 'nn.Linear=…'; the last wins.",
+            help="'*.bias=zeros', …",
         ),
     ] = None,
     recipe: Annotated[
-        str | None, typer.Option(metavar="FILE.toml", help="Rules of a file.", show_default=False)
+        str | None, typer.Option(metavar="FILE", help="rules of a file", show_default=False)
     ] = None,
     apply: Annotated[
         str,
         typer.Option(
-            metavar="PKG.MOD:FN", help="net.apply(fn), a function of yours.", show_default=False
+            metavar="PKG.MOD:FN", help="net.apply(fn)", show_default=False
         ),
     ] = "",
     seed: Annotated[
-        int | None, typer.Option(metavar="N", help="Default: 0.", show_default=False)
+        int | None, typer.Option(metavar="N", help="0 if not given", show_default=False)
     ] = None,
     dtype: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Cast floating tensors.", show_default=False),
+        typer.Option(metavar="NAME", help="cast floats", show_default=False),
     ] = None,
     missing_only: Annotated[
         str | None,
-        typer.Option(metavar="BASE", help="Keep what BASE has.", show_default=False),
+        typer.Option(metavar="BASE", help="keep what BASE has", show_default=False),
     ] = None,
     base: Annotated[
         str | None,
-        typer.Option(metavar="TARGET", help="The model that mup was tuned on.", show_default=False),
+        typer.Option(metavar="TARGET", help="mup's tuned model", show_default=False),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Plan; draw nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="plan, draw nothing")] = False,
     print_recipe: Annotated[
-        bool, typer.Option("--print-recipe", help="Write the run's recipe to stdout.")
+        bool, typer.Option("--print-recipe", help="recipe to stdout")
     ] = False,
     verify: Annotated[
         str | None,
         typer.Option(
-            metavar="FILE", help="As its recipe made it? Else exits 1.",
+            metavar="FILE", help="did its recipe make it?",
             show_default=False,
         ),
     ] = None,
     shard_size: Annotated[
         str | None,
-        typer.Option(metavar="5GB", help="OUT is a directory of shards.", show_default=False),
+        typer.Option(metavar="5GB", help="OUT holds shards", show_default=False),
     ] = None,
     to: To = None,
     in_place: Annotated[
-        bool, typer.Option("--in-place", help="OUT may be what is read.")
+        bool, typer.Option("--in-place", help="OUT may be the input")
     ] = False,
     device: Annotated[
         Device,
-        typer.Option(metavar="DEVICE", help="cpu or cuda: the same bytes.", show_default=False),
+        typer.Option(metavar="DEVICE", help="cpu, cuda: same bytes", show_default=False),
     ] = Device.CPU,
     key: Key = None,
     arg: Arg = None,

@@ -1,5 +1,7 @@
 """`paramcli list`."""
 
+# Annotations are not text here: Typer would parse each of them twice, for a millisecond.
+
 import sys
 from collections.abc import Callable, Iterable
 from enum import StrEnum
@@ -64,20 +66,16 @@ def list_(  # noqa: PLR0913 - one parameter for each documented option
     exclude: Exclude = None,
     sort: Annotated[
         Sort,
-        typer.Option(metavar="ORDER", help="file, name, count or bytes.", show_default=False),
+        typer.Option(metavar="ORDER", help="file, name, count, bytes", show_default=False),
     ] = Sort.FILE,
-    tree: Annotated[
-        bool, typer.Option("--tree", help="Modules with subtotals and size bars.")
-    ] = False,
+    tree: Annotated[bool, typer.Option("--tree", help="modules, subtotals")] = False,
     depth: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="Levels of the tree.", show_default=False),
+        typer.Option(min=1, metavar="N", help="levels of the tree", show_default=False),
     ] = None,
     check: Annotated[
         Check | None,
-        typer.Option(
-            metavar="safe", help="Could loading it run code? Exits 1.", show_default=False
-        ),
+        typer.Option(metavar="safe", help="can loading run code?", show_default=False),
     ] = None,
     key: Key = None,
     everything: All = False,

@@ -36,8 +36,8 @@ __all__ = [
 
 _NARROWEST = 40
 WHAT_A_TARGET_IS = (
-    "File, directory, index, address, or pkg.mod:Class / file.py:Class, which runs that code "
-    "(nothing else ever does). None: the target of \\[tool.paramcli] in pyproject.toml."
+    "file, directory, index, address, or pkg.mod:Class / file.py:Class, which runs that "
+    "code (nothing else ever does); none: that of [tool.paramcli]"
 )
 
 
@@ -67,14 +67,12 @@ class OutputFormat(StrEnum):
 
 To = Annotated[
     OutputFormat | None,
-    typer.Option("--to", metavar="dcp", help="OUT is a directory of it.", show_default=False),
+    typer.Option("--to", metavar="dcp", help="OUT is of that format", show_default=False),
 ]
 
 Report = Annotated[
     str | None,
-    typer.Option(
-        "--report", metavar="FILE", help="Write a .json or .html report too.", show_default=False
-    ),
+    typer.Option("--report", metavar="FILE", help=".json or .html too", show_default=False),
 ]
 
 Targets = Annotated[
@@ -85,7 +83,7 @@ Include = Annotated[
     list[str] | None,
     typer.Option(
         metavar="PATTERN",
-        help="Only names that match (glob, /regex/, module path).",
+        help="only these (glob, /regex/, path)",
         autocompletion=complete_name,
         show_default=False,
     ),
@@ -94,7 +92,7 @@ Exclude = Annotated[
     list[str] | None,
     typer.Option(
         metavar="PATTERN",
-        help="No names that match.",
+        help="not these",
         autocompletion=complete_name,
         show_default=False,
     ),
@@ -103,19 +101,19 @@ Key = Annotated[
     str | None,
     typer.Option(
         metavar="A.B",
-        help="Pick one tree of a training checkpoint.",
+        help="one tree of several",
         autocompletion=complete_tree,
         show_default=False,
     ),
 ]
-All = Annotated[bool, typer.Option("--all", help="Show all trees, with full paths.")]
+All = Annotated[bool, typer.Option("--all", help="all trees, full paths")]
 Arg = Annotated[
     list[str] | None,
-    typer.Option(metavar="NAME=JSON", help="Keyword for a class target.", show_default=False),
+    typer.Option(metavar="NAME=JSON", help="class keyword", show_default=False),
 ]
 ArgsFile = Annotated[
     str | None,
-    typer.Option(metavar="FILE.toml", help="Keywords for a class target.", show_default=False),
+    typer.Option(metavar="FILE", help="class keywords, TOML", show_default=False),
 ]
 FormatOption = Annotated[
     Format | None,
@@ -123,7 +121,7 @@ FormatOption = Annotated[
         "--format",
         metavar="FORM",
         show_default=False,
-        help="table (on a terminal), tsv, json, markdown, github, lock.",
+        help="table, tsv, json, markdown, …",
     ),
 ]
 
@@ -138,11 +136,11 @@ def _wide_enough(width: int | None) -> int | None:
 Width = Annotated[
     int | None,
     typer.Option(
-        metavar="CELLS", help="Cut names to fit; 40 at least.", show_default=False,
+        metavar="CELLS", help="cut names to fit", show_default=False,
         callback=_wide_enough,
     ),
 ]  # fmt: skip
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+Debug = Annotated[bool, typer.Option("--debug", help="show tracebacks")]
 
 
 def check_output(output: str | None, options: Mapping[str, object]) -> None:

@@ -59,27 +59,27 @@ def show(  # noqa: PLR0913 - one parameter for each documented option
         list[str] | None,
         typer.Argument(
             metavar="PATTERN…",
-            help="Names, module paths, globs or /regex/. None: the file itself.",
+            help="names, module paths, globs or /regex/; none: the file itself",
             autocompletion=complete_name,
             show_default=False,
         ),
     ] = None,
     *,
-    values: Annotated[bool, typer.Option("--values", help="Show the values.")] = False,
+    values: Annotated[bool, typer.Option("--values", help="show the values")] = False,
     part: Annotated[
         str | None,
         typer.Option(
-            "--slice", metavar="'0,:5'", help="Part of the values, as NumPy writes it.",
+            "--slice", metavar="'0,:5'", help="a part, as in NumPy",
             show_default=False,
         ),
     ] = None,
-    stats: Annotated[bool, typer.Option(help="Compute statistics.")] = True,
+    stats: Annotated[bool, typer.Option(help="compute statistics")] = True,
     check: Annotated[
         Check | None,
-        typer.Option(metavar="finite", help="Exits 1 where it fails.", show_default=False),
+        typer.Option(metavar="finite", help="exit 1 for NaN, inf", show_default=False),
     ] = None,
     device: Annotated[
-        Device, typer.Option(metavar="DEVICE", help="cpu or cuda.", show_default=False)
+        Device, typer.Option(metavar="DEVICE", help="cpu or cuda", show_default=False)
     ] = Device.CPU,
     key: Key = None,
     everything: All = False,

@@ -56,56 +56,56 @@ def tie(  # noqa: PLR0913 - one parameter for each documented option
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="NAME…", help="Tie these: the first name's bytes stand.",
+            metavar="NAME…", help="tie these; the first one's bytes stand",
             autocompletion=complete_name, show_default=False,
         ),
     ] = None,
     *,
     find_equal: Annotated[
-        bool, typer.Option("--find-equal", help="Find equal bytes that are not tied.")
+        bool, typer.Option("--find-equal", help="equal, but not tied")
     ] = False,
     winner: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Whose bytes stand.", show_default=False),
+        typer.Option(metavar="NAME", help="whose bytes stand", show_default=False),
     ] = None,
     untie: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="PATTERN", help="Give these bytes of their own.",
+            metavar="PATTERN", help="own bytes for these",
             autocompletion=complete_name, show_default=False,
         ),
     ] = None,
     like: Annotated[
         str | None,
-        typer.Option(metavar="TARGET2", help="Tie as that target does.", show_default=False),
+        typer.Option(metavar="TARGET2", help="ties as it has them", show_default=False),
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Tie though values differ.")
+        bool, typer.Option("--force", help="tie unequal values")
     ] = False,
     output: Annotated[
         str | None,
         typer.Option(
-            "--output", "-o", metavar="OUT", help="Write that file, by its extension.",
+            "--output", "-o", metavar="OUT", help=".safetensors or .pt",
             show_default=False,
         ),
     ] = None,
     in_place: Annotated[
-        bool, typer.Option("--in-place", help="Write over the target.")
+        bool, typer.Option("--in-place", help="write over the target")
     ] = False,
     shard_size: Annotated[
         str | None,
         typer.Option(
-            metavar="5GB", help="Write OUT as a directory of shards.", show_default=False
+            metavar="5GB", help="OUT holds shards", show_default=False
         ),
     ] = None,
     to: To = None,
     probe: Annotated[
-        bool, typer.Option("--probe", help="Run a class on --input, and prove its ties.")
+        bool, typer.Option("--probe", help="prove ties by running")
     ] = False,
     input_: Annotated[
         list[str] | None,
         typer.Option(
-            "--input", metavar="2,4", help="An input: 2,4 or 'int64[2,16]<100'.",
+            "--input", metavar="2,4", help="or 'int64[2,16]<100'",
             show_default=False,
         ),
     ] = None,
@@ -113,7 +113,7 @@ def tie(  # noqa: PLR0913 - one parameter for each documented option
     everything: All = False,
     arg: Arg = None,
     args_file: ArgsFile = None,
-    details: Annotated[bool, typer.Option("--details", help="Leave nothing out.")] = False,
+    details: Annotated[bool, typer.Option("--details", help="leave nothing out")] = False,
     format_: FormatOption = None,
     width: Width = None,
     report_to: Report = None,

@@ -29,6 +29,8 @@ WINDOW = 1 << 21
 """Most bytes of each side that are read at a time."""
 _FIRST = 8
 """Such a part of that is read first of a large pair: most that differ do so from the beginning."""
+_THREADS = 32
+"""Most threads: more would find memory busy, and fill too much of it with windows."""
 _REQUESTS = 8
 _SMALL_WORK = 4 << 20
 """Bytes below which starting threads would take longer than the work."""
@@ -65,7 +67,7 @@ def equal(
         dealt = ranks.dealt(_windows(pairs), lambda window: window.a[1] - window.a[0])
         mine = (window for rank, window in dealt if rank == own)
         work = _Work(mine, files, verdicts, progress)
-        count = workers if total > _SMALL_WORK else 1
+        count = min(workers, _THREADS) if total > _SMALL_WORK else 1
         if any(file.far for file in files.values()):
             count = min(_REQUESTS, 1 + total // WINDOW)  # threads that wait for other machines
         others = [threading.Thread(target=work.run, daemon=True) for _ in range(count - 1)]

@@ -500,16 +500,6 @@ def test_a_fault_is_no_difference(
 # --- the way there -------------------------------------------------------------------------------
 
 
-def test_help_fits_and_has_examples(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "80")
-    code, out, _ = run("diff", "--help")
-    assert code == 0
-    assert max(map(len, out.splitlines())) <= 80
-    assert "paramcli diff base.pt tuned.pt · paramcli diff a.pt net.py:Net" in out
-    assert "Exits 1" in out
-    assert "which runs that" in out
-
-
 def test_progress_goes_to_a_terminal(
     run: Run, base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -389,9 +389,3 @@ def test_sizes(text: str, size: int) -> None:
 def test_no_size(text: str) -> None:
     with pytest.raises(UsageError, match="is no number of bytes"):
         parse_size(text)
-
-
-def test_help_has_examples(run: Run) -> None:
-    code, out, _ = run("init", "--help")
-    assert code == 0
-    assert out.count("paramcli init") >= 3

@@ -300,14 +300,10 @@ def test_usage_errors_are_one_line(run: Callable[..., Outcome]) -> None:
     assert "NAME=VALUE" in err
 
 
-def test_version_and_help(run: Callable[..., Outcome]) -> None:
+def test_version(run: Callable[..., Outcome]) -> None:
     code, out, _ = run("--version")
     assert code == 0
     assert out.startswith("paramcli 0.")
-    code, out, _ = run("list", "--help")
-    assert code == 0
-    assert "Examples:" in out
-    assert "[tool.paramcli]" in out
 
 
 def command(*argv: str) -> list[str]:

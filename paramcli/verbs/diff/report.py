@@ -184,6 +184,6 @@ class DiffReport(NamedTuple):
     def assert_same(self) -> None:
         """Raise AssertionError where anything that counts differs, with what it is in words."""
         if not self.same:
-            from paramcli.verbs.diff.words import in_words
+            from paramcli.verbs.diff.assertion import in_words
 
             raise AssertionError(in_words(self))
