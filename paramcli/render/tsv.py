@@ -26,7 +26,7 @@ def tsv(report: ListReport, *, heading: str | None = None) -> Iterator[str]:
     group = report.group_of.get
     yield from chunks(
         f"{name if (name := info[0]).isprintable() else safe(name)}\t{facts}\t"
-        f"{info.kind}\t{group(name, '')}\n"
+        f"{info[6]}\t{group(name, '')}\n"
         for info, facts in zip(report.tensors, alike(described, report.tensors), strict=True)
     )
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from paramcli.tensors import DType, Storage
 
+    View = tuple[int, tuple[int, ...], tuple[int, ...], int]
+    """Offset, shape and stride, and the first element past all that these can touch."""
     Storages = Callable[[Sequence[DType], Sequence[str], Sequence[int]], Sequence[Storage] | None]
 
 __all__ = ["REBUILD", "Run", "TensorCalls"]
@@ -82,14 +84,6 @@ class Run(NamedTuple):
         return slots
 
 
-class _View(NamedTuple):
-    offset: int
-    shape: tuple[int, ...]
-    stride: tuple[int, ...]
-    end: int
-    """First element of the storage that is past all that the view can touch."""
-
-
 class TensorCalls:
     """Reads runs of tensors; `storages(dtypes, keys, numels)` is the container's own look-up.
 
@@ -100,7 +94,7 @@ class TensorCalls:
         self._storages = storages
         self._id_end = b"Nt" if legacy else b"t"  # the legacy stream's ids have one field more
         self.items = Items(_ITEM)
-        self._views: dict[tuple[bytes, bytes], _View] = {}
+        self._views: dict[tuple[bytes, bytes], View] = {}
 
     def read(self, data: bytes, pos: int, memo: dict[int, object], fresh: int) -> Run | None:
         """Read the run of items at `pos`, in a dictionary that is being filled; None for no run.
@@ -213,7 +207,7 @@ def _is_ordered_dict(get: bytes, memo: dict[int, object]) -> bool:
     return type(node) is Global and node.path == "collections.OrderedDict"
 
 
-def _view(written: bytes, stride: bytes) -> _View:
+def _view(written: bytes, stride: bytes) -> View:
     """Read the opcodes of an offset and a size, and those of a stride."""
     width = _WIDTHS[written[0]]
     (offset,) = _ints(written[: 1 + width])
@@ -221,7 +215,7 @@ def _view(written: bytes, stride: bytes) -> _View:
     if offset < 0 or len(shape) != len(steps):
         raise Unusual
     reach = span(shape, steps)
-    return _View(offset, shape, steps, offset + reach if reach else 0)
+    return offset, shape, steps, offset + reach if reach else 0
 
 
 _WIDTHS = {0x68: 1, 0x6A: 4, 0x4B: 1, 0x4D: 2, 0x4A: 4}

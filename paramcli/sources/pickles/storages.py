@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import repeat
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from paramcli.sources.pickles.nodes import Global, TypedStorage
 from paramcli.sources.pickles.rebuild import BUILDERS, STORAGE_DTYPES, number
@@ -15,14 +15,10 @@ if TYPE_CHECKING:
     from paramcli.sources.pickles.rebuild import Builder
     from paramcli.tensors import DType
 
+    Batch = tuple[Sequence[str], Sequence[Storage], Sequence[DType], Sequence[int]]
+    """Names, what was made of them, element types, and counts of elements."""
+
 __all__ = ["StorageTable", "key_text"]
-
-
-class _Batch(NamedTuple):
-    names: Sequence[str]
-    made: Sequence[Storage]
-    dtypes: Sequence[DType]
-    numels: Sequence[int]
 
 
 class StorageTable:
@@ -39,7 +35,7 @@ class StorageTable:
         self._by_name: dict[str, TypedStorage] = {}
         self._names: set[str] = set()
         self._numbered: set[str] = set()  # keys that are written as numbers
-        self._batches: list[_Batch] = []
+        self._batches: list[Batch] = []
 
     def holds(self, names: Sequence[str], sizes: Sequence[int]) -> bool:  # noqa: ARG002 - for those that know
         """Whether the container has all these storages, each at least this long in bytes."""
@@ -74,7 +70,7 @@ class StorageTable:
             return None
         fields = zip(repeat(self.path), names, sizes, strict=False)
         made: list[Storage] = list(map(tuple.__new__, repeat(Storage), fields))
-        self._batches.append(_Batch(names, made, dtypes, numels))
+        self._batches.append((names, made, dtypes, numels))
         return made
 
     def known(self) -> dict[str, TypedStorage]:
