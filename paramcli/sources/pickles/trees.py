@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from operator import is_, itemgetter
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from paramcli.checkpoint import Checkpoint, Tree
 from paramcli.errors import SourceError, UsageError
@@ -29,7 +30,7 @@ _TENSOR_GROUPS: tuple[tuple[str, Kind], ...] = (
     ("_buffers", "buffer"),
 )
 _NUMBERS: dict[type, type] = {bool: int, float: int}  # whose equal values are equal keys
-_new = tuple.__new__
+_new, _name_of = tuple.__new__, itemgetter(0)
 
 _PACKED = "torch.ScriptObject"
 """A quantized module's packed weights: its state is their contents and the class's name."""
@@ -186,12 +187,12 @@ def flatten(
     tensors: list[TensorInfo] = []
     values: list[tuple[str, object]] = []
     if _is_state_dict(root):
-        if _are_names(keys := root.pairs[::2]):
-            named = zip(keys, root.pairs[1::2], strict=True)
-            return tuple(
-                child if child[0] is name else _named(name, child)  # type: ignore[arg-type, index, misc]
-                for name, child in named
-            ), ()
+        keys: list[Any] = root.pairs[::2]
+        if _are_names(keys):
+            children: list[Any] = root.pairs[1::2]
+            if all(map(is_, keys, map(_name_of, children))):  # as runs of calls name them at once
+                return tuple(children), ()
+            return tuple(map(_named, keys, children)), ()
         tensors = [_named(name, child) for name, child in _members(root)]  # type: ignore[arg-type]
     else:
         for path, leaf in _leaves(root, file):
