@@ -61,7 +61,8 @@ def diff(  # noqa: PLR0913 - one parameter for each documented option
         str,
         typer.Argument(
             metavar="A", show_default=False,
-            help="file, directory, index, address, or file.py:Class, which runs that code",
+            help="file, directory, index, address, or file.py:Class, which runs that code "
+            "(nothing else ever does)",
         ),
     ],
     b: Annotated[
