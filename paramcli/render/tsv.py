@@ -23,10 +23,10 @@ def tsv(report: ListReport, *, heading: str | None = None) -> Iterator[str]:
     if heading is not None:
         yield f"# {safe(heading)}\n"
     yield "name\tshape\tdtype\tcount\tbytes\tkind\tgroup\n"
-    group = report.group_of.get
+    group_of = report.group_of
     yield from chunks(
         f"{name if (name := info[0]).isprintable() else safe(name)}\t{facts}\t"
-        f"{info[6]}\t{group(name, '')}\n"
+        f"{info[6]}\t{group_of.get(name, '') if group_of else ''}\n"
         for info, facts in zip(report.tensors, alike(described, report.tensors), strict=True)
     )
 

@@ -50,6 +50,12 @@ class Archive:
         place = self.names.get(name)
         return None if place is None else self._directory[place]
 
+    def own(self, names: Sequence[str]) -> Sequence[str]:
+        """Return the directory's own text for names that lie so in its order: hashed, kept once."""
+        first = self.names.get(names[0], 0) if names else 0
+        found = self._directory.ordered[first : first + len(names)]
+        return found if found == names else names
+
     def sizes(self, names: Sequence[str]) -> Sequence[int] | None:
         """Bytes of the content of each of these entries, None where one is not there."""
         found = self._directory

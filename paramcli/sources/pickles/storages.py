@@ -25,7 +25,7 @@ class StorageTable:
     """The storages of one pickle by key. As in torch, the first mention of a key says what it is.
 
     `prefix` makes a key unique in the file. A container that knows its storages beforehand
-    overrides `holds`.
+    overrides `holds`, and perhaps `named`.
     """
 
     def __init__(self, path: str, prefix: str = "") -> None:
@@ -40,6 +40,10 @@ class StorageTable:
     def holds(self, names: Sequence[str], sizes: Sequence[int]) -> bool:  # noqa: ARG002 - for those that know
         """Whether the container has all these storages, each at least this long in bytes."""
         return True
+
+    def named(self, keys: Sequence[str]) -> Sequence[str]:
+        """Return what storages of these keys are named in the file."""
+        return [self.prefix + key for key in keys] if self.prefix else keys
 
     def one(self, dtype: DType, key: str, numel: int) -> TypedStorage:
         """Return the storage of a key. Raises ValueError where it is not there, or too short."""
@@ -60,7 +64,7 @@ class StorageTable:
         self, dtypes: Sequence[DType], keys: Sequence[str], numels: Sequence[int]
     ) -> list[Storage] | None:
         """Return the storages of new keys; None where one is not new, not there, or too short."""
-        names = [self.prefix + key for key in keys] if self.prefix else keys
+        names = self.named(keys)
         sizes = [dtype[1] * numel >> 3 for dtype, numel in zip(dtypes, numels, strict=True)]
         if not self.holds(names, sizes):
             return None
