@@ -17,7 +17,7 @@ from paramcli.sources.pickles.columns import Items
 from paramcli.sources.pickles.machine import Machine
 from paramcli.sources.pickles.storages import StorageTable
 from paramcli.sources.pickles.texts import TextRun, read_texts
-from tests.unit.sources.test_calls import pickle_of
+from tests.unit.sources.test_calls import comparable, pickle_of
 
 KEYS = [str(94_000_000_000_000 + 64 * number) for number in range(5_000)]
 
@@ -115,7 +115,7 @@ def test_a_byte_changed_gives_the_same_both_ways(data: st.DataObject) -> None:
 
 def outcome(content: bytes) -> object:
     try:
-        return repr(ran(content))
+        return comparable(ran(content))
     except SourceError as error:
         return type(error)
 
