@@ -65,7 +65,7 @@ class _Group(TyperGroup):
 def _help(command: TyperCommand | TyperGroup, ctx: Any, formatter: Any) -> None:  # noqa: ANN401 - as above
     from paramcli.commands.help import page
 
-    formatter.write("".join(f"{line}\n" for line in page(command, ctx)).rstrip("\n"))
+    formatter.write("\n".join(page(command, ctx)))
 
 
 def _made(names: Iterable[str]) -> typer.Typer:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from operator import itemgetter
+from operator import attrgetter
 from typing import TYPE_CHECKING, Literal, NamedTuple
-
-from paramcli.tensors import Storage, TensorInfo
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from paramcli.tensors import Storage, TensorInfo
 
 __all__ = ["Group", "share"]
 
@@ -25,8 +25,7 @@ class Group(NamedTuple):
     bytes: int
 
 
-_storage, _parts = (itemgetter(TensorInfo._fields.index(name)) for name in ("storage", "parts"))
-_key = itemgetter(Storage._fields.index("key"))
+_storage, _parts, _key = attrgetter("storage"), attrgetter("parts"), attrgetter("key")
 
 
 def share(entries: Iterable[TensorInfo]) -> tuple[Group, ...]:

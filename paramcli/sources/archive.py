@@ -50,20 +50,19 @@ class Archive:
         place = self.names.get(name)
         return None if place is None else self._directory[place]
 
-    def own(self, names: Sequence[str]) -> Sequence[str]:
-        """Return the directory's own text for names that lie so in its order: hashed, kept once."""
-        first = self.names.get(names[0], 0) if names else 0
-        found = self._directory.ordered[first : first + len(names)]
-        return found if found == names else names
+    def sizes(self, names: Sequence[str]) -> tuple[Sequence[str], Sequence[int]] | None:
+        """Return these names and the bytes of each entry's content; None where one is not there.
 
-    def sizes(self, names: Sequence[str]) -> Sequence[int] | None:
-        """Bytes of the content of each of these entries, None where one is not there."""
+        Names that lie so in the directory's order, as torch.save writes them, come back as its own
+        text, which is hashed and kept already.
+        """
         found = self._directory
         first = self.names.get(names[0], 0) if names else 0
-        if names == found.ordered[first : first + len(names)]:  # as torch.save writes them
-            return found.sizes[first : first + len(names)]
+        own = found.ordered[first : first + len(names)]
+        if names == own:
+            return own, found.sizes[first : first + len(names)]
         try:
-            return [found.sizes[self.names[name]] for name in names]
+            return names, [found.sizes[self.names[name]] for name in names]
         except KeyError:
             return None
 

@@ -181,10 +181,10 @@ def open_old_script(archive: Archive, request: Request) -> Checkpoint:
 def _old_tensor(archive: Archive, folder: str, tensor: dict[str, object]) -> TensorInfo:
     dtype = DTYPES[_OLD_DTYPES[str(tensor["dataType"])]]
     key = f"{folder}/{tensor['data']['key']}"  # type: ignore[index]
-    sizes = archive.sizes([key])
-    if sizes is None:
+    entry = archive.stated(key)
+    if entry is None:
         raise KeyError(key)
-    (nbytes,) = sizes
+    nbytes = entry.size
     storage = TypedStorage(
         Storage(archive.file.path, key, nbytes), dtype, 0, nbytes * 8 // dtype.bits
     )

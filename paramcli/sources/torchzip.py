@@ -79,12 +79,9 @@ class _Entries(StorageTable):
         super().__init__(archive.file.path, prefix)
         self._archive = archive
 
-    def named(self, keys: Sequence[str]) -> Sequence[str]:
-        return self._archive.own(super().named(keys))
-
-    def holds(self, names: Sequence[str], sizes: Sequence[int]) -> bool:
+    def held(self, names: Sequence[str], sizes: Sequence[int]) -> Sequence[str] | None:
         found = self._archive.sizes(names)
-        return found is not None and all(map(le, sizes, found))
+        return found[0] if found is not None and all(map(le, sizes, found[1])) else None
 
 
 class TorchArchive:

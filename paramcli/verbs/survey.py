@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from itertools import compress
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from paramcli.sharing import share
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DTypeTotal", "ListReport", "Order", "Totals", "survey"]
 
-_dtype_and_shape, _parts = itemgetter(slice(1, 3)), itemgetter(8)
+_dtype_and_shape, _parts = itemgetter(slice(1, 3)), attrgetter("parts")
 Order = Literal["file", "name", "count", "bytes"]
 
 

@@ -14,7 +14,7 @@ from itertools import accumulate, chain, compress, repeat
 from operator import le
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from paramcli.sources.pickles.columns import Items, Unusual, check_slots, decoded
+from paramcli.sources.pickles.columns import Items, Slots, Unusual, decoded
 from paramcli.sources.pickles.nodes import Global
 from paramcli.sources.pickles.rebuild import MAX_RANK, STORAGE_DTYPES, span
 from paramcli.sources.strides import fields
@@ -175,18 +175,18 @@ def _check_slots(
     else:
         numbers = (6 + bool(size) + bool(step) for size, step in zip(sizes, strides, strict=True))
         starts = array("I", accumulate(numbers, initial=fresh))
-    first, after = starts[:-1], starts[1:]
-    sized = first if full else array("I", compress(first, sizes))
-    stepped = after if full else array("I", compress(after, strides))
+    first, after = Slots(starts[:-1]), Slots(starts[1:])
+    sized = first if full else Slots(array("I", compress(starts, sizes)))
+    stepped = after if full else Slots(array("I", compress(starts[1:], strides)))
     for place, column in enumerate(firsts):
-        check_slots(b"".join(column), first, place)
-    check_slots(b"".join(sizes), sized, len(firsts))
-    check_slots(b"".join(strides), stepped, -1 - len(_IN_CALL))
+        first.check(b"".join(column), place)
+    sized.check(b"".join(sizes), len(firsts))
+    stepped.check(b"".join(strides), -1 - len(_IN_CALL))
     get = width - _CALL
     if len(joined) != width * count or fields(joined, 0, width, get) != calls[0][:get] * count:
         raise Unusual
     for place, at in enumerate(_IN_CALL):
-        check_slots(fields(joined, get + at, width, 4), after, place - len(_IN_CALL))
+        after.check(fields(joined, get + at, width, 4), place - len(_IN_CALL))
     return starts[-1]
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Items", "Unusual", "check_slots", "decoded"]
+__all__ = ["Items", "Slots", "Unusual", "decoded"]
 
 _SHORTEST, _LONGEST = 1 << 10, 1 << 18
 
@@ -47,14 +47,17 @@ class Items:
         self.reach = _SHORTEST
 
 
-def check_slots(written: bytes, slots: array[int], by: int = 0) -> None:
-    """Check that these memo slots, or those `by` further on, were written as four bytes each.
+class Slots:
+    """Memo slots, four bytes each, as one number of which each is a digit: compared all at once."""
 
-    All are compared as one number, of which each slot is a digit. Raises Unusual if not.
-    """
-    ones = int.from_bytes(b"\1\0\0\0" * len(slots), "little")
-    if int.from_bytes(written, "little") != int.from_bytes(slots.tobytes(), "little") + by * ones:
-        raise Unusual
+    def __init__(self, slots: array[int]) -> None:
+        self._number = int.from_bytes(slots.tobytes(), "little")
+        self._ones = int.from_bytes(b"\1\0\0\0" * len(slots), "little")
+
+    def check(self, written: bytes, by: int = 0) -> None:
+        """Raise Unusual where others were written than these, or those `by` further on."""
+        if int.from_bytes(written, "little") != self._number + by * self._ones:
+            raise Unusual
 
 
 def decoded(sizes: Sequence[bytes], texts: Sequence[bytes]) -> list[str]:

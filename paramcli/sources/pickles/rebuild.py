@@ -19,19 +19,8 @@ if TYPE_CHECKING:
     Builder = Callable[[tuple[object, ...]], object]
 
 __all__ = [
-    "BUILDERS",
-    "MAX_RANK",
-    "STORAGE_DTYPES",
-    "UNDERSTOOD",
-    "WEIGHTS_ONLY",
-    "NewerError",
-    "dtype_of",
-    "meaning",
-    "number",
-    "numbers",
-    "row_major",
-    "span",
-    "strided",
+    "BUILDERS", "MAX_RANK", "STORAGE_DTYPES", "UNDERSTOOD", "WEIGHTS_ONLY", "NewerError",
+    "dtype_of", "meaning", "number", "numbers", "row_major", "span", "strided",
 ]  # fmt: skip
 
 MAX_RANK = 255

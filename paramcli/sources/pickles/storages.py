@@ -25,7 +25,7 @@ class StorageTable:
     """The storages of one pickle by key. As in torch, the first mention of a key says what it is.
 
     `prefix` makes a key unique in the file. A container that knows its storages beforehand
-    overrides `holds`, and perhaps `named`.
+    overrides `held`.
     """
 
     def __init__(self, path: str, prefix: str = "") -> None:
@@ -37,13 +37,13 @@ class StorageTable:
         self._numbered: set[str] = set()  # keys that are written as numbers
         self._batches: list[Batch] = []
 
-    def holds(self, names: Sequence[str], sizes: Sequence[int]) -> bool:  # noqa: ARG002 - for those that know
-        """Whether the container has all these storages, each at least this long in bytes."""
-        return True
-
-    def named(self, keys: Sequence[str]) -> Sequence[str]:
-        """Return what storages of these keys are named in the file."""
-        return [self.prefix + key for key in keys] if self.prefix else keys
+    def held(
+        self,
+        names: Sequence[str],
+        sizes: Sequence[int],  # noqa: ARG002 - for those that know
+    ) -> Sequence[str] | None:
+        """Return these names, None where the container lacks one, or it is shorter in bytes."""
+        return names
 
     def one(self, dtype: DType, key: str, numel: int) -> TypedStorage:
         """Return the storage of a key. Raises ValueError where it is not there, or too short."""
@@ -53,7 +53,7 @@ class StorageTable:
             # Storages of types narrower than a byte count bytes.
             size = numel if dtype.bits < 8 else dtype.nbytes(numel)
             elements = numel * 8 // dtype.bits if dtype.bits < 8 else numel
-            if size and not self.holds([name], [size]):
+            if size and self.held([name], [size]) is None:
                 raise ValueError(f"storage {key!r} is not in the file, or is too short")
             found = TypedStorage(Storage(self.path, name, size), dtype, 0, elements)
             self._by_name[name] = found
@@ -64,9 +64,10 @@ class StorageTable:
         self, dtypes: Sequence[DType], keys: Sequence[str], numels: Sequence[int]
     ) -> list[Storage] | None:
         """Return the storages of new keys; None where one is not new, not there, or too short."""
-        names = self.named(keys)
+        wanted = [self.prefix + key for key in keys] if self.prefix else keys
         sizes = [dtype[1] * numel >> 3 for dtype, numel in zip(dtypes, numels, strict=True)]
-        if not self.holds(names, sizes):
+        names = self.held(wanted, sizes)
+        if names is None:
             return None
         before = len(self._names)
         self._names.update(names)

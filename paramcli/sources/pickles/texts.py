@@ -8,7 +8,7 @@ from __future__ import annotations
 from array import array
 from typing import NamedTuple
 
-from paramcli.sources.pickles.columns import Items, Unusual, check_slots, decoded
+from paramcli.sources.pickles.columns import Items, Slots, Unusual, decoded
 
 __all__ = ["ITEM", "TextRun", "read_texts"]
 
@@ -38,7 +38,7 @@ def read_texts(items: Items, data: bytes, pos: int, fresh: int) -> TextRun | Non
     sizes, raw, slots = columns
     end = fresh + len(raw)
     try:
-        check_slots(b"".join(slots), array("I", range(fresh, end)))
+        Slots(array("I", range(fresh, end))).check(b"".join(slots))
         return TextRun(decoded(sizes, raw), position, fresh, end)
     except (Unusual, UnicodeDecodeError, OverflowError):  # slots have four bytes
         return None
