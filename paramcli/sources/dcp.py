@@ -17,10 +17,10 @@ from paramcli.files import is_remote, open_file
 from paramcli.files.folders import names_in, size_of
 from paramcli.sources.dcp_values import Chunk, ChunkTable, apart
 from paramcli.sources.pickles.machine import Machine
+from paramcli.sources.pickles.model import from_tree
 from paramcli.sources.pickles.nodes import Dict, Record
 from paramcli.sources.pickles.rebuild import dtype_of, number, numbers, row_major
 from paramcli.sources.pickles.safety import judge
-from paramcli.sources.pickles.trees import from_tree
 from paramcli.tensors import Storage, TensorInfo
 
 if TYPE_CHECKING:

@@ -18,11 +18,11 @@ from paramcli.files import HeaderWindow
 from paramcli.sources.foreign import describe
 from paramcli.sources.pickles.calls import TensorCalls
 from paramcli.sources.pickles.machine import Machine
+from paramcli.sources.pickles.model import from_tree
 from paramcli.sources.pickles.nodes import TypedStorage
 from paramcli.sources.pickles.rebuild import BUILDERS, number
 from paramcli.sources.pickles.safety import judge
 from paramcli.sources.pickles.storages import StorageTable, key_text
-from paramcli.sources.pickles.trees import from_tree
 from paramcli.tensors import Place, Storage
 
 if TYPE_CHECKING:

@@ -12,11 +12,11 @@ from typing import IO, TYPE_CHECKING, cast
 
 from paramcli.errors import SourceError
 from paramcli.sources.legacy import PickleStream
+from paramcli.sources.pickles.model import from_tree
 from paramcli.sources.pickles.nodes import Global, TypedStorage
 from paramcli.sources.pickles.rebuild import BUILDERS, STORAGE_DTYPES, number, strided
 from paramcli.sources.pickles.safety import judge
 from paramcli.sources.pickles.storages import StorageTable, key_text
-from paramcli.sources.pickles.trees import from_tree
 from paramcli.sources.sharded import SUFFIXES
 from paramcli.tensors import Place
 

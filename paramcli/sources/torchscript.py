@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING
 from paramcli.checkpoint import Checkpoint, in_parts
 from paramcli.errors import SourceError
 from paramcli.sources.archive import STORED
+from paramcli.sources.pickles.model import from_tree
 from paramcli.sources.pickles.nodes import Dict, Record, TypedStorage
 from paramcli.sources.pickles.rebuild import strided
 from paramcli.sources.pickles.safety import judge
-from paramcli.sources.pickles.trees import from_tree, holds
+from paramcli.sources.pickles.trees import holds
 from paramcli.tensors import DTYPES, Place, Storage, TensorInfo
 
 if TYPE_CHECKING:

@@ -14,10 +14,10 @@ from paramcli.errors import SourceError
 from paramcli.sources.archive import STORED, Archive
 from paramcli.sources.pickles.calls import TensorCalls
 from paramcli.sources.pickles.machine import Machine
+from paramcli.sources.pickles.model import from_tree
 from paramcli.sources.pickles.nodes import Dict
 from paramcli.sources.pickles.safety import judge
 from paramcli.sources.pickles.storages import StorageTable
-from paramcli.sources.pickles.trees import from_tree
 from paramcli.tensors import Place
 
 if TYPE_CHECKING:

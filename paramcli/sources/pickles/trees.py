@@ -1,13 +1,12 @@
-"""The trees of tensors in what a pickle describes: which one is the model, and its flat names."""
+"""What a pickle describes as trees of tensors: the members of its containers, and flat names."""
 
 from __future__ import annotations
 
 import re
 from operator import is_, itemgetter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from paramcli.checkpoint import Checkpoint, Tree
-from paramcli.errors import SourceError, UsageError
+from paramcli.errors import SourceError
 from paramcli.sources.pickles.nodes import Dict, Global, Record, Set
 from paramcli.sources.pickles.rebuild import meaning
 from paramcli.tensors import TensorInfo
@@ -16,10 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import TypeGuard
 
-    from paramcli.sources import Request
     from paramcli.tensors import Kind
 
-__all__ = ["Picked", "flatten", "from_tree", "holds", "is_module", "pick"]
+__all__ = ["flatten", "holds", "is_leaf", "is_module", "is_state_dict", "members"]
 
 MAX_DEPTH = 10_000
 MAX_REPEATED = 100_000
@@ -41,142 +39,6 @@ _IN_CONVOLUTION = {10: "weight", 11: "bias"}
 Source: `__getstate__` in `torch/ao/nn/quantized/modules/conv.py`.
 """
 
-MODEL_KEYS = (
-    "state_dict", "model_state_dict", "model_state", "model", "module", "net", "network",
-    "net_state_dict", "weights", "params", "policy",
-)  # fmt: skip
-"""Where trainers keep the model's own weights, the likeliest first."""
-
-_AVERAGE = r"(^|[_.-])(ema|swa)($|[_.-])"
-_AUXILIARY = (
-    rf"{_AVERAGE}|opt([gd]|im(izer)?s?)?($|[_.-])|optim|sched|scaler"
-    r"|(^|[_.-])(rng|amp|callbacks?|loops?)($|[_.-])|shadow|random_state|hyper_?param"
-    r"|^(args|config|cfg|epoch|step|global_step|iteration|loss|best.*)$"
-)
-"""What lies beside the model in a training checkpoint, by name."""
-
-
-class Picked(NamedTuple):
-    """The tree that is listed: its path (None for all there is), and what else was found."""
-
-    path: str | None
-    tensors: tuple[TensorInfo, ...]
-    values: tuple[tuple[str, object], ...]
-    trees: tuple[Tree, ...]
-    notes: tuple[str, ...]
-
-
-def from_tree(root: object, request: Request, *, file: str, form: str) -> Checkpoint:
-    """Make a checkpoint of the tree that a request picks. `file` is for errors."""
-    try:
-        picked = pick(root, file=file, key=request.key, everything=request.everything)
-    except ValueError as error:
-        raise SourceError(f"damaged pickle: {error}", path=file) from None
-    return Checkpoint(
-        origin=request.target,
-        format=form,
-        entries=picked.tensors,
-        key=picked.path,
-        trees=picked.trees,
-        values=picked.values,
-        notes=picked.notes,
-    )
-
-
-def pick(root: object, *, file: str, key: str | None, everything: bool) -> Picked:
-    """Choose the tree to list: the one asked for, else the model's own where that is clear.
-
-    Raises UsageError for a `key` that is not there, SourceError for trees beyond all bounds.
-    """
-    if key is None and _is_state_dict(root):
-        return Picked(None, flatten(root, file)[0], (), (), ())  # a state dict and nothing else
-    if type(root) in (list, tuple) and len(root) > MAX_REPEATED and _is_leaf(root, {}):  # type: ignore[arg-type]
-        return Picked(
-            None, (), (("", root),), (), ()
-        )  # numbers alone, each of which would be a row
-    tensors, values = flatten(root, file)
-    barren: set[int] = set()
-    trees = tuple(
-        Tree(name, len(flatten(node, file)[0]))
-        for name, node in _members(root)
-        if holds(node, barren)
-    )
-    if everything:
-        return Picked(None, tensors, values, trees, ())
-    if key is not None:
-        return Picked(key, flatten(_at(root, key, trees), file)[0], values, trees, ())
-    chosen, node = _choose(root)
-    if not chosen:
-        return Picked(None, tensors, values, trees, _ambiguous(root, trees))
-    name = ".".join(chosen)
-    others = [f"{tree.path} ({tree.tensors:,})" for tree in trees if tree.path != chosen[0]]
-    note = f"picked {name!r}"
-    if others:
-        more = f" and {len(others) - 6} more" if len(others) > 6 else ""
-        note += f"; also here: {', '.join(others[:6])}{more} (--key picks another, --all shows all)"
-    return Picked(name, flatten(node, file)[0], values, trees, (note,))
-
-
-def _ambiguous(root: object, trees: tuple[Tree, ...]) -> tuple[str, ...]:
-    """Say so where several trees are listed together and one of them may be what is wanted."""
-    members = _members(root)
-    names = [tree.path for tree in trees if not _is_auxiliary(tree.path)]
-    if is_module(root) or len(trees) < 2 or len(names) == len(members) or _has_own(members):
-        return ()
-    listed = ", ".join(f"{tree.path} ({tree.tensors:,})" for tree in trees[:6])
-    return (f"no one tree is clearly the model, so all are listed: {listed} (--key picks one)",)
-
-
-def _choose(root: object) -> tuple[list[str], object]:
-    """Walk from the root to the model's weights as long as the way is clear."""
-    path: list[str] = []
-    barren: set[int] = set()
-    node = root
-    while not is_module(node):
-        members = _members(node)
-        holders = {name: child for name, child in members if holds(child, barren)}
-        plain = [name for name in holders if not _is_auxiliary(name)] or [
-            name for name in holders if re.search(_AVERAGE, name, re.IGNORECASE)
-        ]
-        known = next((name for name in MODEL_KEYS if name in holders), None)
-        if known is not None and (not path or plain == [known]):
-            step = known
-        elif _has_own(members):
-            break
-        elif len(plain) == 1 and not path and type(holders[plain[0]]) in (Dict, Record):
-            step = plain[0]
-        else:
-            break
-        path.append(step)
-        node = holders[step]
-    return path, node
-
-
-def _has_own(members: list[tuple[str, object]]) -> bool:
-    """Whether the model's own tensors stand among these, which is then a state dict itself."""
-    return any(type(child) is TensorInfo and not _is_auxiliary(name) for name, child in members)
-
-
-def _is_auxiliary(name: str) -> bool:
-    return re.search(_AUXILIARY, name, re.IGNORECASE) is not None  # compiled when first needed
-
-
-def _at(root: object, key: str, trees: tuple[Tree, ...]) -> object:
-    """Return the node at a dotted path; names on the way may hold dots themselves."""
-    node, rest = root, key
-    while rest:
-        members = dict(_members(node))
-        step = next(
-            (name for name in sorted(members, key=len, reverse=True)
-             if rest == name or rest.startswith(f"{name}.")), None,
-        )  # fmt: skip
-        if step is None:
-            listed = ", ".join(tree.path for tree in trees[:8])
-            hint = f"there is: {listed}" if listed else "the file holds one tree only"
-            raise UsageError(f"no tree {key!r} in this file", hint=hint)
-        node, rest = members[step], rest[len(step) + 1 :]
-    return node
-
 
 def flatten(
     root: object, file: str
@@ -186,14 +48,14 @@ def flatten(
         return (_named("", root),), ()
     tensors: list[TensorInfo] = []
     values: list[tuple[str, object]] = []
-    if _is_state_dict(root):
+    if is_state_dict(root):
         keys: list[Any] = root.pairs[::2]
         if _are_names(keys):
             children: list[Any] = root.pairs[1::2]
             if all(map(is_, keys, map(_name_of, children))):  # as runs of calls name them at once
                 return tuple(children), ()
             return tuple(map(_named, keys, children)), ()
-        tensors = [_named(name, child) for name, child in _members(root)]  # type: ignore[arg-type]
+        tensors = [_named(name, child) for name, child in members(root)]  # type: ignore[arg-type]
     else:
         for path, leaf in _leaves(root, file):
             if type(leaf) is TensorInfo:
@@ -210,25 +72,25 @@ def _leaves(root: object, file: str) -> Iterator[tuple[str, object]]:
     list a billion times.
     """
     names: list[str] = []
-    ways = [iter(_members(root))]
+    ways = [iter(members(root))]
     above, around, seen = [id(root)], {id(root)}, {id(root)}
     plain: dict[int, bool] = {}
     repeated = text = 0
     while ways:
         for name, child in ways[-1]:
-            if _is_leaf(child, plain):
+            if is_leaf(child, plain):
                 text += len(name) + sum(map(len, names)) + len(names)
                 if text > MAX_TEXT:
                     raise _boundless(file)
                 yield ".".join((*names, name)) if names else name, child
             elif id(child) not in around:
-                members = _members(child)
-                repeated += 1 + len(members) if id(child) in seen else 0
+                inner = members(child)
+                repeated += 1 + len(inner) if id(child) in seen else 0
                 seen.add(id(child))
                 around.add(id(child))
                 above.append(id(child))
                 names.append(name)
-                ways.append(iter(members))
+                ways.append(iter(inner))
                 break
         else:
             ways.pop()
@@ -265,7 +127,7 @@ def _distinct(tensors: list[TensorInfo]) -> list[TensorInfo]:
     return result
 
 
-def _is_leaf(node: object, plain: dict[int, bool]) -> bool:
+def is_leaf(node: object, plain: dict[int, bool]) -> bool:
     """Whether a node is no container, or one of numbers alone; each is looked through once."""
     if type(node) in (list, tuple):
         known = plain.get(id(node))
@@ -286,7 +148,7 @@ def holds(root: object, barren: set[int]) -> bool:
             continue
         seen.add(id(node))
         inner = []
-        for _, child in _members(node):
+        for _, child in members(node):
             if type(child) is TensorInfo:
                 return True
             if type(child) in _CONTAINERS:
@@ -298,7 +160,7 @@ def holds(root: object, barren: set[int]) -> bool:
     return False
 
 
-def _is_state_dict(node: object) -> TypeGuard[Dict]:
+def is_state_dict(node: object) -> TypeGuard[Dict]:
     """Whether a node is a dictionary of tensors and nothing else."""
     return type(node) is Dict and set(map(type, node.pairs[1::2])) == {TensorInfo}
 
@@ -308,7 +170,7 @@ def is_module(node: object) -> bool:
     return type(node) is Record and {"_parameters", "_modules"} <= set(_attributes(node))
 
 
-def _members(node: object) -> list[tuple[str, object]]:
+def members(node: object) -> list[tuple[str, object]]:
     """The named children of a container; the last of equal keys counts, in the first's place."""
     found: list[tuple[str, object]] = []
     if type(node) is Dict:
@@ -369,14 +231,14 @@ def _record_members(record: Record) -> list[tuple[str, object]]:
     children: list[tuple[str, object]] = []
     if type(state) is tuple and record.args == () and Dict not in map(type, state):
         if record.path == _PACKED and state:
-            return _members(state[0])
+            return members(state[0])
         names = _IN_CONVOLUTION if re.match(_CONVOLUTION, record.path) else {}
         children += [(names.get(at, str(at)), child) for at, child in enumerate(state)]
     if type(record.args) is tuple:
         children += [(str(index), child) for index, child in enumerate(record.args)]
     children += [(str(index), child) for index, child in enumerate(record.items)]
     if record.pairs:
-        children += _members(Dict(record.pairs))
+        children += members(Dict(record.pairs))
     children += attributes.items()
     return children
 
@@ -387,7 +249,7 @@ def _module_members(attributes: dict[str, object]) -> list[tuple[str, object]]:
     passing = attributes.get("_non_persistent_buffers_set")
     left_out = {name for name in passing.items if type(name) is str} if type(passing) is Set else ()
     for group, kind in _TENSOR_GROUPS:
-        for name, child in _members(attributes.get(group)):
+        for name, child in members(attributes.get(group)):
             if type(child) is TensorInfo and name not in left_out:
                 children.append((name, child._replace(kind=kind)))
     children += [
@@ -396,7 +258,7 @@ def _module_members(attributes: dict[str, object]) -> list[tuple[str, object]]:
         if type(child) is Record and child.path == _PACKED
     ]
     children += [
-        (name, child) for name, child in _members(attributes["_modules"]) if child is not None
+        (name, child) for name, child in members(attributes["_modules"]) if child is not None
     ]
     return children
 
@@ -404,4 +266,4 @@ def _module_members(attributes: dict[str, object]) -> list[tuple[str, object]]:
 def _attributes(record: Record) -> dict[str, object]:
     state = record.state
     dicts = state if type(state) is tuple else (state,)  # (attributes, slots)
-    return {name: child for part in dicts if type(part) is Dict for name, child in _members(part)}
+    return {name: child for part in dicts if type(part) is Dict for name, child in members(part)}
