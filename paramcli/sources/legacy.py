@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import replace
+from functools import cached_property
 from itertools import accumulate, repeat
 from operator import add
 from struct import unpack
@@ -105,7 +106,8 @@ class LegacyFile:
 
     def __init__(self, file: File) -> None:
         self._file, self.path = file, file.path
-        self._places: dict[str, int] = {}
+        self._keys: Sequence[str] = ()
+        self._starts: Sequence[int] = ()
 
     def run(self) -> tuple[object, list[Machine]]:
         """Run its pickles and find its storages; return the object and the machines that ran."""
@@ -117,8 +119,12 @@ class LegacyFile:
         stream.next()  # of the machine that wrote it; numbers are little-endian on every one
         table = _Declared(file.path)
         root = stream.next(table)
-        self._places = _places(file, stream.next(), table, stream.offset)
+        self._keys, self._starts = _places(file, stream.next(), table, stream.offset)
         return root, stream.machines
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return dict(zip(self._keys, self._starts, strict=True))
 
     def locate(self, storage: Storage) -> Place | None:
         """Where a storage lies in the file on disk."""
@@ -136,8 +142,10 @@ def _is_magic(file: File) -> bool:
         return False
 
 
-def _places(file: File, keys: object, table: StorageTable, start: int) -> dict[str, int]:
-    """Where each storage begins: they follow in order of their keys, each after its length.
+def _places(
+    file: File, keys: object, table: StorageTable, start: int
+) -> tuple[list[str], list[int]]:
+    """The keys, and where their storages begin: they follow in order, each after its length.
 
     Raises SourceError where the keys are not those of the object, or a length is another one.
     """
@@ -147,19 +155,21 @@ def _places(file: File, keys: object, table: StorageTable, start: int) -> dict[s
         names = keys if set(map(type, keys)) == {str} else [key_text(key) for key in keys]
     except ValueError as error:
         raise SourceError(f"the list of storages: {error}", path=file.path, offset=start) from None
-    lengths = table.lengths()
+    known, counts, nbytes = table.lengths()
+    at = dict(zip(known, range(len(known)), strict=True))
     unlike = SourceError(
         "the list of storages is not that of the tensors", path=file.path, offset=start
     )
     try:
-        numels, sizes = zip(*map(lengths.__getitem__, names), strict=True) if names else ((), ())
+        order = [at[name] for name in names]
     except KeyError:
         raise unlike from None
+    if not len(set(order)) == len(order) == len(known):
+        raise unlike
+    numels = tuple(map(counts.__getitem__, order))
+    sizes = map(nbytes.__getitem__, order)
     places = list(accumulate(map(add, sizes, repeat(_LENGTH)), initial=start))
     end = places.pop()
-    found = dict(zip(names, places, strict=True))
-    if not len(found) == len(names) == len(lengths):
-        raise unlike
     # Of a file on another machine the lengths must do that the pickles state, and their sum.
     if not file.far:
         _check_lengths(file, names, places, numels)
@@ -167,7 +177,7 @@ def _places(file: File, keys: object, table: StorageTable, start: int) -> dict[s
         raise SourceError(
             "the file ends inside a storage", path=file.path, offset=file.size, hint=CUT_SHORT
         )
-    return found
+    return names, places
 
 
 def _check_lengths(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import repeat
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from paramcli.sources.pickles.nodes import Global, TypedStorage
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     """Names, what was made of them, element types, and counts of elements."""
 
 __all__ = ["StorageTable", "key_text"]
+
+_nbytes_of = attrgetter("nbytes")
 
 
 class StorageTable:
@@ -86,13 +89,16 @@ class StorageTable:
         self._batches.clear()
         return self._by_name
 
-    def lengths(self) -> dict[str, tuple[int, int]]:
-        """Elements and bytes of all storages so far, by name."""
-        found = {name: (one.numel, one.storage.nbytes) for name, one in self._by_name.items()}
-        for names, made, _, numels in self._batches:
-            sizes = [storage.nbytes for storage in made]
-            found.update(zip(names, zip(numels, sizes, strict=True), strict=True))
-        return found
+    def lengths(self) -> tuple[list[str], list[int], list[int]]:
+        """Names, elements and bytes of all storages so far, each in the same order."""
+        ones = self._by_name.values()
+        names, numels = list(self._by_name), [one.numel for one in ones]
+        sizes = [one.storage.nbytes for one in ones]
+        for more, made, _, counts in self._batches:
+            names += more
+            numels += counts
+            sizes += map(_nbytes_of, made)
+        return names, numels, sizes
 
     def persistent(self, identity: object) -> object:
         """Answer the id ("storage", class, key, location, numel)."""
