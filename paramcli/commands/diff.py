@@ -1,8 +1,9 @@
 """`paramcli diff`."""
 
-from __future__ import annotations
+# Annotations are not text here: Typer would parse each of them twice, for a millisecond.
 
 import contextlib
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,8 +38,6 @@ from paramcli.commands.streams import (
 from paramcli.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
     from paramcli.checkpoint import Checkpoint
     from paramcli.numeric.change import Tolerance
     from paramcli.sources import Request
@@ -164,7 +163,7 @@ def diff(  # noqa: PLR0913 - one parameter for each documented option
     return guarded(act, filed, debug=debug)
 
 
-def _tolerance(atol: float | None, rtol: float | None) -> Tolerance | None:
+def _tolerance(atol: float | None, rtol: float | None) -> "Tolerance | None":
     if atol is None and rtol is None:
         return None
     from paramcli.numeric.change import Tolerance
@@ -182,7 +181,7 @@ def _requests(
     everything: bool,
     arg: list[str] | None,
     args_file: str | None,
-) -> list[Request]:
+) -> "list[Request]":
     """Name both sides; the project's target is B where none is given."""
     from paramcli.project import requests
 
@@ -209,7 +208,7 @@ def _requests(
 
 
 def _check_selection(
-    sides: Sequence[Checkpoint], include: list[str] | None, exclude: list[str] | None
+    sides: "Sequence[Checkpoint]", include: list[str] | None, exclude: list[str] | None
 ) -> None:
     """Raise UsageError where a pattern leaves nothing to compare: that would be the same."""
     if include or exclude:
@@ -220,7 +219,7 @@ def _check_selection(
             raise nothing_matches(include, exclude, names)
 
 
-def _tell_what_is_empty(sides: Sequence[Checkpoint]) -> None:
+def _tell_what_is_empty(sides: "Sequence[Checkpoint]") -> None:
     """Say why no values were compared, where one side holds none."""
     empty = [
         f"{side} ({checkpoint.origin})"
@@ -232,7 +231,7 @@ def _tell_what_is_empty(sides: Sequence[Checkpoint]) -> None:
         say(f"note: values were not compared: there are none in {' and '.join(empty)}")
 
 
-def _conclude(report: DiffReport) -> None:
+def _conclude(report: "DiffReport") -> None:
     """Say what the lines of a pipe do not."""
     from paramcli.render.diff.words import cause, verdict
 
@@ -241,7 +240,9 @@ def _conclude(report: DiffReport) -> None:
             say(line)
 
 
-def _drawn(report: DiffReport, form: Format, width: int | None, *, details: bool) -> Iterable[str]:
+def _drawn(
+    report: "DiffReport", form: Format, width: int | None, *, details: bool
+) -> Iterable[str]:
     """The report in the form asked for; each room is loaded only when it is chosen."""
     match form:
         case Format.TABLE:

@@ -1,9 +1,10 @@
 """`paramcli init`."""
 
-from __future__ import annotations
+# Annotations are not text here: Typer would parse each of them twice, for a millisecond.
 
 import contextlib
 import os
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
@@ -40,8 +41,6 @@ from paramcli.commands.streams import (
 from paramcli.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from paramcli.sources import Request
     from paramcli.verbs.initialize import InitReport, Plan, VerifyReport
 
@@ -182,7 +181,9 @@ class _Look(NamedTuple):
     width: int | None
 
 
-def _request(target: str, key: str | None, arg: list[str] | None, args_file: str | None) -> Request:
+def _request(
+    target: str, key: str | None, arg: list[str] | None, args_file: str | None
+) -> "Request":
     from paramcli.project import requests
 
     (request,) = requests(
@@ -192,7 +193,7 @@ def _request(target: str, key: str | None, arg: list[str] | None, args_file: str
     return request
 
 
-def _carried_out(plan: Plan, opened: Opened, where: _Where) -> InitReport:
+def _carried_out(plan: "Plan", opened: Opened, where: _Where) -> "InitReport":
     """Do what is planned, as far as it was asked for, and report it."""
     from paramcli import __version__
     from paramcli.save import save
@@ -234,7 +235,7 @@ def _same_file(one: str, other: str) -> bool:
     return False
 
 
-def _verified(path: str, request: Request | None, asked: Asked, look: _Look) -> int:
+def _verified(path: str, request: "Request | None", asked: Asked, look: _Look) -> int:
     """Check a file against its own recipe, or against the target and the recipe that are given."""
     from paramcli.sources import Request, open_request
     from paramcli.verbs.initialize import make_plan, one_at_a_time, recorded, verify
@@ -273,7 +274,7 @@ def _verified(path: str, request: Request | None, asked: Asked, look: _Look) -> 
     return 0 if report.same else 1
 
 
-def _drawn(report: InitReport, look: _Look) -> Iterable[str]:
+def _drawn(report: "InitReport", look: _Look) -> Iterable[str]:
     """The report in the form asked for; each room is loaded only when it is chosen."""
     match look.form:
         case Format.JSON:
@@ -295,7 +296,7 @@ def _drawn(report: InitReport, look: _Look) -> Iterable[str]:
             return tsv(report)
 
 
-def _drawn_verified(report: VerifyReport, look: _Look) -> Iterable[str]:
+def _drawn_verified(report: "VerifyReport", look: _Look) -> Iterable[str]:
     match look.form:
         case Format.JSON:
             from paramcli.render.init.json import json_verified
@@ -316,7 +317,7 @@ def _drawn_verified(report: VerifyReport, look: _Look) -> Iterable[str]:
             return tsv_verified(report)
 
 
-def _conclude(report: InitReport, form: Format) -> None:
+def _conclude(report: "InitReport", form: Format) -> None:
     """Say on stderr what rows do not."""
     from paramcli.render.init.table import flagged, remarks, totals
 

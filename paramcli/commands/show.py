@@ -1,8 +1,9 @@
 """`paramcli show`."""
 
-from __future__ import annotations
+# Annotations are not text here: Typer would parse each of them twice, for a millisecond.
 
 import os
+from collections.abc import Callable, Iterable
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,8 +38,6 @@ from paramcli.commands.streams import (
 from paramcli.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
     from paramcli.checkpoint import Checkpoint
     from paramcli.verbs.show import FileReport, ShowReport
 
@@ -134,7 +133,9 @@ def show(  # noqa: PLR0913 - one parameter for each documented option
     return guarded(act, filed, debug=debug)
 
 
-def _checked(checkpoint: Checkpoint, patterns: list[str], device: Device) -> tuple[ShowReport, int]:
+def _checked(
+    checkpoint: "Checkpoint", patterns: list[str], device: Device
+) -> "tuple[ShowReport, int]":
     from paramcli.verbs.show import check_finite
 
     return followed(
@@ -142,7 +143,7 @@ def _checked(checkpoint: Checkpoint, patterns: list[str], device: Device) -> tup
     )
 
 
-def _concluded(report: ShowReport, read: int, form: Format, width: int | None) -> int:
+def _concluded(report: "ShowReport", read: int, form: Format, width: int | None) -> int:
     """Show what is not finite, of so many tensors; return the exit code."""
     bad = report.tensors
     if bad or form is Format.JSON:
@@ -159,7 +160,7 @@ def _size(target: str) -> int | None:
     return os.path.getsize(path) if os.path.isfile(path) else None
 
 
-def _drawn(report: ShowReport | FileReport, form: Format, width: int | None) -> Iterable[str]:
+def _drawn(report: "ShowReport | FileReport", form: Format, width: int | None) -> Iterable[str]:
     """The report in the form asked for; each room is loaded only when it is chosen."""
     if form is Format.TABLE:
         from paramcli.render.show.terminal import draw

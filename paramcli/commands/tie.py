@@ -1,7 +1,8 @@
 """`paramcli tie`."""
 
-from __future__ import annotations
+# Annotations are not text here: Typer would parse each of them twice, for a millisecond.
 
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
@@ -38,8 +39,6 @@ from paramcli.commands.streams import (
 from paramcli.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
     from paramcli.checkpoint import Checkpoint
     from paramcli.sources import Request
     from paramcli.verbs.tie.report import TieReport
@@ -225,7 +224,7 @@ def _check(change: _Change, *, find_equal: bool, probe: bool, inputs: bool, writ
         raise UsageError("--input is for --probe")
 
 
-def _opened(request: Request) -> Checkpoint:
+def _opened(request: "Request") -> "Checkpoint":
 
     checkpoint = opened(request)
     introduce(checkpoint)
@@ -234,7 +233,7 @@ def _opened(request: Request) -> Checkpoint:
     return checkpoint
 
 
-def _looked_at(checkpoint: Checkpoint, *, find_equal: bool) -> TieReport:
+def _looked_at(checkpoint: "Checkpoint", *, find_equal: bool) -> "TieReport":
     from paramcli.verbs.tie import find_equal as find
     from paramcli.verbs.tie import report
 
@@ -247,7 +246,9 @@ def _looked_at(checkpoint: Checkpoint, *, find_equal: bool) -> TieReport:
     return found._replace(equal=equal, left_out=left_out)
 
 
-def _changed(checkpoint: Checkpoint, request: Request, change: _Change, out: _Output) -> TieReport:
+def _changed(
+    checkpoint: "Checkpoint", request: "Request", change: _Change, out: _Output
+) -> "TieReport":
     from paramcli.verbs.tie import like, report, tie, untie
 
     if change.names:
@@ -279,7 +280,7 @@ def _changed(checkpoint: Checkpoint, request: Request, change: _Change, out: _Ou
     return report(done.checkpoint, done.changes)._replace(output=out.path)
 
 
-def _lost(checkpoint: Checkpoint) -> str:
+def _lost(checkpoint: "Checkpoint") -> str:
     """Name what a training checkpoint holds beside the tensors that are written."""
     trees = [tree.path for tree in checkpoint.trees if tree.path != (checkpoint.key or tree.path)]
     names = [name for name, _ in checkpoint.values] + trees
@@ -287,7 +288,7 @@ def _lost(checkpoint: Checkpoint) -> str:
     return ", ".join(names[:_SHOWN]) + more
 
 
-def _drawn(report: TieReport, form: Format, width: int | None, *, details: bool) -> Iterable[str]:
+def _drawn(report: "TieReport", form: Format, width: int | None, *, details: bool) -> Iterable[str]:
     """The report in the form asked for; each room is loaded only when it is chosen."""
     match form:
         case Format.TABLE:
