@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING
 
 from paramcli.checkpoint import Checkpoint, Tree
 from paramcli.errors import SourceError, UsageError
@@ -19,11 +20,14 @@ from paramcli.sources.pickles.trees import (
 from paramcli.tensors import TensorInfo
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from paramcli.sources import Request
 
 __all__ = ["from_tree"]
 
 MAX_ROWS = 100_000
+"""Of a list of numbers alone: a longer one is a single value, not a row for each."""
 
 MODEL_KEYS = (
     "state_dict", "model_state_dict", "model_state", "model", "module", "net", "network",
@@ -40,44 +44,27 @@ _AUXILIARY = (
 """What lies beside the model in a training checkpoint, by name."""
 
 
-class _Picked(NamedTuple):
-    """The tree that is listed: its path (None for all there is), and what else was found."""
-
-    path: str | None
-    tensors: tuple[TensorInfo, ...]
-    values: tuple[tuple[str, object], ...]
-    trees: tuple[Tree, ...]
-    notes: tuple[str, ...]
-
-
 def from_tree(root: object, request: Request, *, file: str, form: str) -> Checkpoint:
-    """Make a checkpoint of the tree that a request picks. `file` is for errors."""
+    """Make a checkpoint of the tree that a request picks. `file` is for errors.
+
+    It is the one asked for, else the model's own where that is clear, else all there is. Raises
+    UsageError for a key that is not there, SourceError for trees that are damaged or beyond all
+    bounds.
+    """
     try:
-        picked = _pick(root, file=file, key=request.key, everything=request.everything)
+        return _picked(root, request, file, partial(Checkpoint, origin=request.target, format=form))
     except ValueError as error:
         raise SourceError(f"damaged pickle: {error}", path=file) from None
-    return Checkpoint(
-        origin=request.target,
-        format=form,
-        entries=picked.tensors,
-        key=picked.path,
-        trees=picked.trees,
-        values=picked.values,
-        notes=picked.notes,
-    )
 
 
-def _pick(root: object, *, file: str, key: str | None, everything: bool) -> _Picked:
-    """Choose the tree to list: the one asked for, else the model's own where that is clear.
-
-    Raises UsageError for a `key` that is not there, SourceError for trees beyond all bounds.
-    """
+def _picked(
+    root: object, request: Request, file: str, made: Callable[..., Checkpoint]
+) -> Checkpoint:
+    key = request.key
     if key is None and is_state_dict(root):
-        return _Picked(None, flatten(root, file)[0], (), (), ())  # a state dict and nothing else
+        return made(entries=flatten(root, file)[0])  # a state dict and nothing else
     if type(root) in (list, tuple) and len(root) > MAX_ROWS and is_leaf(root, {}):  # type: ignore[arg-type]
-        return _Picked(
-            None, (), (("", root),), (), ()
-        )  # numbers alone, each of which would be a row
+        return made(entries=(), values=(("", root),))
     tensors, values = flatten(root, file)
     barren: set[int] = set()
     trees = tuple(
@@ -85,20 +72,21 @@ def _pick(root: object, *, file: str, key: str | None, everything: bool) -> _Pic
         for name, node in members(root)
         if holds(node, barren)
     )
-    if everything:
-        return _Picked(None, tensors, values, trees, ())
+    made = partial(made, values=values, trees=trees)
+    if request.everything:
+        return made(entries=tensors)
     if key is not None:
-        return _Picked(key, flatten(_at(root, key, trees), file)[0], values, trees, ())
+        return made(entries=flatten(_at(root, key, trees), file)[0], key=key)
     chosen, node = _choose(root)
     if not chosen:
-        return _Picked(None, tensors, values, trees, _ambiguous(root, trees))
+        return made(entries=tensors, notes=_ambiguous(root, trees))
     name = ".".join(chosen)
     others = [f"{tree.path} ({tree.tensors:,})" for tree in trees if tree.path != chosen[0]]
     note = f"picked {name!r}"
     if others:
         more = f" and {len(others) - 6} more" if len(others) > 6 else ""
         note += f"; also here: {', '.join(others[:6])}{more} (--key picks another, --all shows all)"
-    return _Picked(name, flatten(node, file)[0], values, trees, (note,))
+    return made(entries=flatten(node, file)[0], key=name, notes=(note,))
 
 
 def _ambiguous(root: object, trees: tuple[Tree, ...]) -> tuple[str, ...]:
