@@ -51,20 +51,27 @@ _IN_CALL = (2, 8, 14)
 
 
 class Run(NamedTuple):
-    """Names and tensors, the position after them, and the memo slots from `start` to `end`.
+    """Names and tensors, the position after them, and the memo slot at which each item starts.
 
-    An item's slots begin with those of its name and its key, and end with that of its tensor;
-    `sizes` and `strides` are empty bytes where that tuple took no slot.
+    An item's slots begin with those of its name and its key, and end with that of its tensor; the
+    last start is where the next one would begin.
     """
 
     names: list[str]
     keys: list[str]
     tensors: list[TensorInfo]
     position: int
-    start: int
-    end: int
-    sizes: Sequence[bytes]
-    strides: Sequence[bytes]
+    starts: array[int]
+
+    @property
+    def start(self) -> int:
+        """The first memo slot."""
+        return self.starts[0]
+
+    @property
+    def end(self) -> int:
+        """The memo slot past the last one."""
+        return self.starts[-1]
 
     @property
     def items(self) -> list[object]:
@@ -73,14 +80,10 @@ class Run(NamedTuple):
 
     def memo(self) -> dict[int, object]:
         """What the slots hold, without those that were passed over."""
-        slots: dict[int, object] = {}
-        first = self.start
-        for name, key, tensor, size, stride in zip(
-            self.names, self.keys, self.tensors, self.sizes, self.strides, strict=True
-        ):
-            last = first + 5 + bool(size) + bool(stride)
-            slots[first], slots[first + 1], slots[last] = name, key, tensor
-            first = last + 1
+        first, after = self.starts[:-1], self.starts[1:]
+        slots: dict[int, object] = dict(zip(first, self.names, strict=True))
+        slots.update((slot + 1, key) for slot, key in zip(first, self.keys, strict=True))
+        slots.update((slot - 1, tensor) for slot, tensor in zip(after, self.tensors, strict=True))
         return slots
 
 
@@ -116,7 +119,7 @@ class TensorCalls:
             name_sizes, raw_names, at_name, heads, key_sizes, raw_keys, at_key, ids, at_id,
             views, at_size, strides, at_stride, calls,
         ) = columns  # fmt: skip
-        end = _check_slots(fresh, (at_name, at_key, at_id), at_size, at_stride, calls)
+        starts = _checked(fresh, (at_name, at_key, at_id), at_size, at_stride, calls)
         if not _is_ordered_dict(calls[0], memo):
             raise Unusual
         dtype_of = {head: _storage_class(head, memo) for head in set(heads)}
@@ -135,7 +138,7 @@ class TensorCalls:
             repeat("tensor"), repeat("strided"), repeat(()), repeat(()), repeat(()), strict=False,
         )  # fmt: skip
         tensors = list(map(tuple.__new__, repeat(TensorInfo), fields))
-        return Run(names, keys, tensors, position, fresh, end, at_size, at_stride)
+        return Run(names, keys, tensors, position, starts)
 
     def _seen(self, views: Sequence[bytes], strides: Sequence[bytes]) -> tuple[Sequence[Any], ...]:
         """Read offsets, shapes and strides; a model has few different ones."""
@@ -156,14 +159,14 @@ class TensorCalls:
         return numbers[0]
 
 
-def _check_slots(
+def _checked(
     fresh: int,
     firsts: Sequence[Sequence[bytes]],
     sizes: Sequence[bytes],
     strides: Sequence[bytes],
     calls: Sequence[bytes],
-) -> int:
-    """Check that items write memo slots in sequence from `fresh` on; return the one past them.
+) -> array[int]:
+    """Check that items write memo slots in sequence from `fresh` on; return where each starts.
 
     The tuples of a size and of a stride take none where they are empty, and all that ends an item
     is to be alike but for slots. Raises Unusual where others are written.
@@ -187,7 +190,7 @@ def _check_slots(
         raise Unusual
     for place, at in enumerate(_IN_CALL):
         after.check(fields(joined, get + at, width, 4), place - len(_IN_CALL))
-    return starts[-1]
+    return starts
 
 
 def _storage_class(head: bytes, memo: dict[int, object]) -> DType:

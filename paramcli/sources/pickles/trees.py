@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from operator import is_, itemgetter
 from typing import TYPE_CHECKING, Any
 
 from paramcli.errors import SourceError
@@ -28,7 +27,7 @@ _TENSOR_GROUPS: tuple[tuple[str, Kind], ...] = (
     ("_buffers", "buffer"),
 )
 _NUMBERS: dict[type, type] = {bool: int, float: int}  # whose equal values are equal keys
-_new, _name_of = tuple.__new__, itemgetter(0)
+_new = tuple.__new__
 
 _PACKED = "torch.ScriptObject"
 """A quantized module's packed weights: its state is their contents and the class's name."""
@@ -52,9 +51,9 @@ def flatten(
         keys: list[Any] = root.pairs[::2]
         if _are_names(keys):
             children: list[Any] = root.pairs[1::2]
-            if all(map(is_, keys, map(_name_of, children))):  # as runs of calls name them at once
-                return tuple(children), ()
-            return tuple(map(_named, keys, children)), ()
+            named = zip(keys, children, strict=True)
+            # Runs of calls name their tensors at once: here are those that came one by one.
+            return tuple([info if info[0] is key else _named(key, info) for key, info in named]), ()
         tensors = [_named(name, child) for name, child in members(root)]  # type: ignore[arg-type]
     else:
         for path, leaf in _leaves(root, file):
