@@ -125,8 +125,10 @@ def torch_zip(rng: Random, content: bytes, other: bytes) -> bytes:
     entries = dict(_entries_of(content))
     name = rng.choice([name for name in entries if "/data/" not in name])
     if rng.random() < 0.8:
-        name = next((name for name in entries if name.endswith("data.pkl")), name)
-    if name.endswith(".pkl") and rng.random() < 0.8:
+        name = next((name for name in entries if name.endswith((".pkl", "_config.json"))), name)
+    if name.endswith("_config.json") and rng.random() < 0.8:
+        entries[name] = json_text(rng, entries[name])
+    elif name.endswith(".pkl") and rng.random() < 0.8:
         entries[name] = pickled(rng, entries[name])
     else:
         entries[name] = spoiled(rng, entries[name], content)
@@ -219,7 +221,7 @@ def lock(rng: Random, content: bytes, other: bytes) -> bytes:
 
 MUTATORS: dict[str, Callable[[Random, bytes, bytes], bytes]] = {
     "zip": torch_zip, "zip of many": torch_zip, "legacy": legacy, "legacy of many": legacy,
-    "script": torch_zip, "old script": torch_zip, "bundle": spoiled, "tar": spoiled,
-    "safetensors": safetensors, "lock": lock,
+    "script": torch_zip, "old script": torch_zip, "export": torch_zip, "package": torch_zip,
+    "bundle": spoiled, "tar": spoiled, "safetensors": safetensors, "lock": lock,
 }  # fmt: skip
 """How the good file of each format in `tests.sample_files` is made bad."""

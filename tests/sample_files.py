@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import save as save_safetensors
 from torch import nn
 from torch.distributed.checkpoint.state_dict_saver import save as save_distributed
+from torch.package.package_exporter import PackageExporter
 
 from tests import handmade, torch_objects
 from tests.handmade import Name, Persistent, TarTensor
@@ -85,6 +86,48 @@ def scripted(module: nn.Module) -> bytes:
     return buffer.getvalue()
 
 
+def exported(program: torch.export.ExportedProgram) -> bytes:
+    """Return what torch.export.save writes."""
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of views, which it saves all the same
+        torch.export.save(program, buffer)
+    return buffer.getvalue()
+
+
+def export() -> bytes:
+    """Make an archive of torch.export as it is since PyTorch 2.8, with one weight a pickle."""
+    meta = {
+        "dtype": 7, "sizes": [{"as_int": 2}, {"as_int": 3}], "requires_grad": True,
+        "strides": [{"as_int": 3}, {"as_int": 1}], "storage_offset": {"as_int": 0}, "layout": 7,
+    }  # fmt: skip
+    weights = {
+        name: {"path_name": path, "is_param": True, "use_pickle": pickle, "tensor_meta": meta}
+        for name, path, pickle in (("a", "weight_0", False), ("b", "weight_1", True))
+    }
+    return handmade.zipped(
+        {
+            "net/archive_format": b"pt2",
+            "net/byteorder": b"little",
+            "net/data/weights/weight_0": bytes(24),
+            "net/data/weights/weight_1": saved(torch.ones(2, 3)),
+            "net/data/weights/model_weights_config.json": json.dumps({"config": weights}).encode(),
+            "net/models/model.json": b"{}",
+        }
+    )
+
+
+def packaged(pickles: dict[str, object]) -> bytes:
+    """Return what torch.package writes for objects, each by the path that it shall have."""
+    buffer = io.BytesIO()
+    with warnings.catch_warnings(), PackageExporter(buffer) as exporter:
+        warnings.simplefilter("ignore")  # of storages with a type, which torch.package uses still
+        exporter.extern("**")
+        for path, node in pickles.items():
+            exporter.save_pickle(*path.split("/"), node)
+    return buffer.getvalue()
+
+
 def old_script() -> bytes:
     """Make an archive of PyTorch 1.0 to 1.3: modules and tensors in JSON."""
     model = {
@@ -141,6 +184,8 @@ def files() -> dict[str, bytes]:
         "tar": tar(),
         "script": scripted(Scripted()),
         "old script": old_script(),
+        "export": export(),
+        "package": packaged({"net/state.pkl": weights, "net/module.pkl": nn.Linear(2, 2)}),
         "bundle": handmade.zipped({"policy.pth": saved(weights), "data": b"{}"}),
         "safetensors": save_safetensors(weights, {"note": "x", "tied": "a"}),
         "lock": LOCK,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from paramcli.errors import SourceError
 from paramcli.sources.zip_directory import DEFLATED, STORED, read_directory
+from paramcli.tensors import Place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -49,6 +50,13 @@ class Archive:
         """Return what the directory says of an entry, None where there is none."""
         place = self.names.get(name)
         return None if place is None else self._directory[place]
+
+    def place(self, name: str) -> Place | None:
+        """Where an entry's content lies as it is; None where it is compressed, or not there."""
+        entry = self.entry(name)
+        if entry is None or entry.method != STORED:
+            return None
+        return Place(self.file.disk_path, self.file.start + entry.offset)
 
     def sizes(self, names: Sequence[str]) -> tuple[Sequence[str], Sequence[int]] | None:
         """Return these names and the bytes of each entry's content; None where one is not there.

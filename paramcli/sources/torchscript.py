@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING
 
 from paramcli.checkpoint import Checkpoint, in_parts
 from paramcli.errors import SourceError
-from paramcli.sources.archive import STORED
 from paramcli.sources.pickles.model import from_tree
 from paramcli.sources.pickles.nodes import Dict, Record, TypedStorage
 from paramcli.sources.pickles.rebuild import strided
 from paramcli.sources.pickles.safety import judge
 from paramcli.sources.pickles.trees import holds
-from paramcli.tensors import DTYPES, Place, Storage, TensorInfo
+from paramcli.tensors import DTYPES, Storage, TensorInfo
 
 if TYPE_CHECKING:
     from paramcli.sources import Request
@@ -166,15 +165,10 @@ def open_old_script(archive: Archive, request: Request) -> Checkpoint:
     ) as error:
         raise SourceError(f"damaged model.json: {error!r}", path=path) from None
 
-    def locate(storage: Storage) -> Place | None:
-        entry = archive.entry(str(storage.key))
-        if entry is None or entry.method != STORED:
-            return None
-        return Place(archive.file.disk_path, archive.file.start + entry.offset)
-
     return Checkpoint(
         origin=request.target, format="torchscript", producer="torch.jit.save of PyTorch 1.0",
-        entries=entries, pickle=judge(refused=_REFUSED), locate=locate,
+        entries=entries, pickle=judge(refused=_REFUSED),
+        locate=lambda storage: archive.place(str(storage.key)),
         unpack=in_parts(lambda storage: archive.unpack(str(storage.key))),
     )  # fmt: skip
 

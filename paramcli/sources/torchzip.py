@@ -1,4 +1,4 @@
-"""torch.save's zip format (PyTorch 1.6 and later), and plain zips of several such files.
+"""torch.save's zip format (PyTorch 1.6 and later), and which other archive of torch a zip is.
 
 Layout: `torch/serialization.py` (`_save`, `_load`) and `caffe2/serialize/inline_container.cc`.
 """
@@ -11,23 +11,21 @@ from typing import TYPE_CHECKING, Literal
 
 from paramcli.checkpoint import Checkpoint, in_parts
 from paramcli.errors import SourceError
-from paramcli.sources.archive import STORED, Archive
+from paramcli.sources.archive import Archive
 from paramcli.sources.pickles.calls import TensorCalls
 from paramcli.sources.pickles.machine import Machine
 from paramcli.sources.pickles.model import from_tree
-from paramcli.sources.pickles.nodes import Dict
 from paramcli.sources.pickles.safety import judge
 from paramcli.sources.pickles.storages import StorageTable
-from paramcli.tensors import Place
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from paramcli.files import File
     from paramcli.sources import Request
-    from paramcli.tensors import Storage
+    from paramcli.tensors import Place, Storage
 
-__all__ = ["METADATA", "TorchArchive", "metadata_text", "open_zip"]
+__all__ = ["METADATA", "Entries", "TorchArchive", "folder_of", "metadata_text", "open_zip"]
 
 METADATA = "paramcli.json"
 """An entry of our own, which torch passes over: `{"version": 1, "metadata": {text: text}}`."""
@@ -37,28 +35,38 @@ _MAX_VERSION = 10
 
 
 def open_zip(file: File, request: Request) -> Checkpoint:
-    """Open a zip archive: torch.save's own, TorchScript, or a zip of such files."""
+    """Open a zip archive: torch.save's own, another of torch's, or a zip of such files."""
     archive = Archive(file)
     top = next(iter(archive.names), "").partition("/")[0]  # spares most files the search
     if f"{top}/data.pkl" in archive.names or any(map(_is_data, archive.names)):
-        folder = _folder(archive)
+        folder = folder_of(archive)
         if f"{folder}/constants.pkl" in archive.names:
             from paramcli.sources.torchscript import open_script
 
             return open_script(TorchArchive(archive, folder), request)
         return _open_save(TorchArchive(archive, folder), request)
+    if f"{top}/archive_format" in archive.names:
+        from paramcli.sources.exported import open_exported
+
+        return open_exported(TorchArchive(archive, top), request)
+    if f"{top}/.data/extern_modules" in archive.names:
+        from paramcli.sources.package import open_package
+
+        return open_package(archive, top, request)
     if any(name.endswith("/model.json") for name in archive.names):
         from paramcli.sources.torchscript import open_old_script
 
         return open_old_script(archive, request)
-    return _open_bundle(archive, request)
+    from paramcli.sources.bundle import open_bundle
+
+    return open_bundle(archive, request)
 
 
 def _is_data(name: str) -> bool:
     return name == "data.pkl" or name.endswith("/data.pkl")
 
 
-def _folder(archive: Archive) -> str:
+def folder_of(archive: Archive) -> str:
     """The one top folder of an archive of torch.save. Raises SourceError where it is not so."""
     # What the first and the last name in order begin with, all names between them do.
     first, last = min(archive.names), max(archive.names)
@@ -72,14 +80,15 @@ def _folder(archive: Archive) -> str:
     return folder
 
 
-class _Entries(StorageTable):
-    """Storages that are entries of an archive."""
+class Entries(StorageTable):
+    """Storages that are entries of an archive, named by a prefix and their keys."""
 
     def __init__(self, archive: Archive, prefix: str) -> None:
         super().__init__(archive.file.path, prefix)
         self._archive = archive
 
     def held(self, names: Sequence[str], sizes: Sequence[int]) -> Sequence[str] | None:
+        """Return the archive's own text of these names, None where it has not all of them."""
         found = self._archive.sizes(names)
         return found[0] if found is not None and all(map(le, sizes, found[1])) else None
 
@@ -92,7 +101,7 @@ class TorchArchive:
         self.path = archive.file.path
         self.byteorder: Literal["little", "big"] = "little"
         self.version: int | None = None
-        self.storages = _Entries(archive, f"{folder}/data/")
+        self.storages = Entries(archive, f"{folder}/data/")
         self.unpack = in_parts(lambda storage: archive.unpack(str(storage.key)))
         self._check_names()
         if f"{folder}/byteorder" in archive.names:
@@ -130,11 +139,7 @@ class TorchArchive:
 
     def locate(self, storage: Storage) -> Place | None:
         """Where a storage lies in the file, None where it is compressed."""
-        entry = self.archive.entry(str(storage.key))
-        if entry is None or entry.method != STORED:
-            return None
-        file = self.archive.file
-        return Place(file.disk_path, file.start + entry.offset)
+        return self.archive.place(str(storage.key))
 
     def metadata(self) -> dict[str, str]:
         """Return the metadata that this program wrote, none where another one wrote the file."""
@@ -198,60 +203,3 @@ def metadata_text(metadata: Mapping[str, str]) -> bytes:
 
     told = {"version": _METADATA_VERSION, "metadata": dict(sorted(metadata.items()))}
     return json.dumps(told, ensure_ascii=False, separators=(",", ":")).encode()
-
-
-def _open_bundle(archive: Archive, request: Request) -> Checkpoint:
-    """A zip of .pth files, as Stable-Baselines3 writes: each file is a tree of its own."""
-    from paramcli.sources.legacy import LegacyFile
-
-    names = [name for name in archive.names if name.endswith((".pth", ".pt"))]
-    if not names:
-        raise _foreign(archive)
-    machines: list[Machine] = []
-    pairs: list[object] = []
-    byteorder: Literal["little", "big"] = "little"
-    places: dict[str, Callable[[Storage], Place | None]] = {}
-    unpackers: dict[str, Callable[[Storage, int, memoryview], None]] = {}
-    for name in names:
-        entry = archive.entry(name)
-        assert entry is not None
-        if entry.method != STORED:
-            raise SourceError(
-                f"{name!r} is compressed inside the archive", path=archive.file.path,
-                hint="unzip it and open the file itself",
-            )  # fmt: skip
-        section = archive.file.section(entry.offset, entry.size, name)
-        if section.head(4) == b"PK\3\4":
-            inner = Archive(section)
-            part = TorchArchive(inner, _folder(inner))
-            root, machine = part.run()
-            machines.append(machine)
-            places[part.path], unpackers[part.path] = part.locate, part.unpack
-            byteorder = part.byteorder
-        else:
-            stream = LegacyFile(section)
-            root, ran = stream.run()
-            machines += ran
-            places[stream.path] = stream.locate
-        pairs += [name.rpartition(".")[0], root]
-    base = from_tree(Dict(pairs), request, file=archive.file.path, form="torch-zip")
-    return replace(
-        base,
-        pickle=judge(*machines, refused="a zip of several files is not one of torch.save"),
-        byteorder=byteorder,
-        locate=lambda storage: places[storage.file](storage),
-        unpack=lambda storage, start, target: unpackers[storage.file](storage, start, target),
-    )
-
-
-def _foreign(archive: Archive) -> SourceError:
-    path = archive.file.path
-    if any(name.endswith(".npy") for name in archive.names):
-        return SourceError(
-            "a NumPy .npz archive, which holds arrays and no checkpoint", path=path,
-            hint="numpy.load reads it; safetensors.numpy.save_file makes it a target",
-        )  # fmt: skip
-    return SourceError(
-        "a zip archive, but not one that torch.save wrote", path=path,
-        hint="unzip it and open the checkpoint inside",
-    )  # fmt: skip

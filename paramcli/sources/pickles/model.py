@@ -31,7 +31,7 @@ MAX_ROWS = 100_000
 
 MODEL_KEYS = (
     "state_dict", "model_state_dict", "model_state", "model", "module", "net", "network",
-    "net_state_dict", "weights", "params", "policy",
+    "net_state_dict", "weights", "params", "policy", "serialized_state_dict",
 )  # fmt: skip
 """Where trainers keep the model's own weights, the likeliest first."""
 

@@ -78,7 +78,7 @@ def test_numpys_own_file(tmp_path: Path, refused: Callable[[bytes], str]) -> Non
     ("name", "kind"),
     {
         "zip": "zip", "legacy": "legacy", "tar": "tar", "script": "zip", "old script": "zip",
-        "bundle": "zip", "safetensors": "safetensors",
+        "bundle": "zip", "export": "zip", "package": "zip", "safetensors": "safetensors",
     }.items(),
 )  # fmt: skip
 def test_sniffing(name: str, kind: str, tmp_path: Path) -> None:

@@ -96,7 +96,9 @@ def test_agrees_with_torch(name: str, zipped: bool, opened: Open) -> None:  # no
     assert bool(checkpoint.pickle.refused) is torch_refuses(checkpoint.origin)
 
 
-@pytest.mark.parametrize("name", ["zip", "legacy", "script", "tar", "bundle", "old script"])
+@pytest.mark.parametrize(
+    "name", ["zip", "legacy", "script", "tar", "bundle", "old script", "export", "package"]
+)
 def test_agrees_with_torch_on_formats(name: str, opened: Open) -> None:
     checkpoint = opened(files()[name])
     assert checkpoint.pickle is not None

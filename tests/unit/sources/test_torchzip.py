@@ -241,6 +241,19 @@ def test_bundle_of_other_things(inner: bytes, refused: Refuse) -> None:
     assert refused(zipped({"policy.pth": inner}))
 
 
+def test_bundle_of_torch_export_as_before_pytorch_2_7(opened: Open) -> None:
+    """Its state dict, its constants and its sample inputs were files of torch.save."""
+    files = {
+        "version": b"3", "serialized_exported_program.json": b"{}",
+        "serialized_state_dict.pt": saved({"fc.weight": torch.zeros(2, 3)}),
+        "serialized_constants.pt": saved({"c": torch.zeros(2)}),
+        "serialized_example_inputs.pt": saved(((torch.zeros(2),), {})),
+    }  # fmt: skip
+    checkpoint = opened(zipped(files))
+    assert checkpoint.key == "serialized_state_dict"
+    assert [info.name for info in checkpoint] == ["fc.weight"]
+
+
 # --- other zips ----------------------------------------------------------------------------------
 
 
