@@ -3,7 +3,8 @@
 Every rank runs the same command on the same targets. Where work is shared, each does its part, and
 all learn the results of all, so that they go on alike; rank 0 alone prints, and alone makes and
 names files. Whatever the number of ranks, the results are those of one process. Results travel
-through gloo, by torch.distributed, which is imported under torchrun alone.
+by torch.distributed, which is imported under torchrun alone: through gloo, or through NCCL where
+each rank computes on a CUDA device of its own.
 """
 
 from __future__ import annotations
@@ -20,13 +21,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
 __all__ = [
-    "agreed", "alone", "dealt", "everywhere", "neighbours", "rank", "shared", "silenced", "size",
+    "agreed", "alone", "dealt", "everywhere", "neighbours", "own_device", "rank", "shared",
+    "silenced", "size",
 ]  # fmt: skip
 
 T = TypeVar("T")
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
+_BY_DEVICE = "nccl"
+_groups: list[Any] = []
+"""The group of NCCL, once there is one; until then results travel by the group of gloo."""
 _working: list[bool] = []
 """Not empty while this process, or one that it forks, does its part: that is not shared again."""
 
@@ -45,6 +50,23 @@ def rank() -> int:
 def neighbours() -> int:
     """How many ranks share this machine."""
     return int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if "MASTER_ADDR" in os.environ else 1
+
+
+def own_device() -> int:
+    """Take this rank's CUDA device, and have results travel by NCCL if no two ranks share one.
+
+    All ranks call it together, so that they go over to NCCL at the same point.
+    """
+    import torch
+    import torch.distributed as dist
+
+    count = torch.cuda.device_count()
+    device = int(os.environ["LOCAL_RANK"]) % count
+    torch.cuda.set_device(device)
+    fit = dist.is_nccl_available() and neighbours() <= count
+    if all(everywhere([fit])) and not _groups:
+        _groups.append(_patient(dist.new_group, _BY_DEVICE))
+    return device
 
 
 def dealt(jobs: Iterable[Job], cost: Callable[[Job], int]) -> Iterator[tuple[int, Job]]:
@@ -159,15 +181,12 @@ def _portable(error: Exception) -> Exception:
 
 def _exchange(own: Any) -> list[Any]:  # noqa: ANN401 - whatever is shared
     """Give the others what is this rank's, and get what is theirs. Raises their errors."""
-    from datetime import timedelta
-
     import torch.distributed as dist
 
     if not dist.is_initialized():
-        # torchrun ends those that wait for one that was killed; no work is too long.
-        dist.init_process_group("gloo", timeout=timedelta(days=30))
+        _patient(dist.init_process_group, "gloo")
     found: list[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(found, own)
+    dist.all_gather_object(found, own, group=_groups[0] if _groups else None)
     failed = [(number, one.error) for number, one in enumerate(found) if type(one) is _Failure]
     if failed:
         number, error = failed[0]
@@ -176,3 +195,10 @@ def _exchange(own: Any) -> list[Any]:  # noqa: ANN401 - whatever is shared
         _told.append(error)
         raise error
     return found
+
+
+def _patient(make: Callable[..., T], backend: str) -> T:
+    """Make a group without a limit of time: torchrun ends those that wait for a killed one."""
+    from datetime import timedelta
+
+    return make(backend=backend, timeout=timedelta(days=30))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from paramcli import ranks
 from paramcli.errors import ParamcliError
 from paramcli.numeric.codes import CODED
 from paramcli.numeric.cpu import Found, Refined, Sparse, codes_of, numbers_of, sparse
@@ -36,7 +37,10 @@ def open_device(name: str) -> TorchRoom:
 
 
 def device_of(name: str) -> torch.device:
-    """Return torch's device of this name. Raises ParamcliError where there is none."""
+    """Return torch's device of this name, of several the one of this rank.
+
+    Under torchrun all ranks must ask together. Raises ParamcliError where there is none.
+    """
     try:
         import torch
     except ImportError as error:
@@ -46,6 +50,8 @@ def device_of(name: str) -> torch.device:
             f"--device {name}: no CUDA device is available here",
             hint="leave it out to compute on the CPU",
         )
+    if name == "cuda" and ranks.size() > 1:
+        return torch.device(name, ranks.own_device())
     return torch.device(name)
 
 

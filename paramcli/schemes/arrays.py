@@ -143,7 +143,7 @@ class NumpyArrays:
 class TorchArrays:
     """PyTorch's, on one device. A GPU wants more at once."""
 
-    def __init__(self, device: str = "cpu") -> None:
+    def __init__(self, device: str | torch.device = "cpu") -> None:
         import torch
 
         self._torch = torch

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 ROOT = Path(__file__).parents[2]
+DEVICES = str(Path(__file__).with_name("devices.py"))
 SCRIPT = str(ROOT / "tests" / "ranks" / "several.py")
 GPT = [
     "sample_models.tiny_gpt:TinyGPT",
@@ -114,6 +115,34 @@ def test_one_rank_fails_and_all_end(limited: str, tmp_path: Path) -> None:
     assert f"{out}: cannot be written: file too large" in talk
     assert f"error: rank {limited}: " in talk
     assert names(tmp_path) == ["told"]
+
+
+@pytest.mark.parametrize(("devices", "groups"), [(2, 1), (1, 0)])
+def test_each_rank_has_a_device(devices: int, groups: int, alone: Path, tmp_path: Path) -> None:
+    """Results travel by a group of the devices, unless two ranks share one; they stay the same."""
+    made, report = str(tmp_path / "a.safetensors"), tmp_path / "diff.json"
+    cuda = ("--device", "cuda")
+    commands = [
+        ["init", *GPT, "--scheme", "gpt2", "-o", made, *cuda],
+        ["diff", made, str(alone / "b.safetensors"), "--report", str(report), *cuda],
+        ["show", made, "--check", "finite", *cuda],
+        ["diff", made, str(tmp_path / "nowhere.pt"), *cuda],
+    ]
+    told = tmp_path / "told"
+    done = torchrun(2, DEVICES, json.dumps(commands), str(told), str(devices))
+    assert done.returncode == 0, done.stderr
+    assert [code for code, *_ in json.loads(told.read_text())] == [0, 1, 0, 2]
+    notes = [json.loads((tmp_path / f"told.{rank}").read_text()) for rank in (0, 1)]
+    assert notes == [
+        {"taken": [0], "groups": groups}, {"taken": [devices - 1], "groups": groups},
+    ]  # fmt: skip
+    assert filecmp.cmp(made, alone / "a.safetensors", shallow=False)
+    ours, theirs = (
+        json.loads((folder / "diff.json").read_text())["values"] for folder in (tmp_path, alone)
+    )
+    assert [one["name"] for one in ours] == [one["name"] for one in theirs]
+    for one, other in zip(ours, theirs, strict=True):
+        assert one["l2"] == pytest.approx(other["l2"], rel=1e-9)
 
 
 def test_the_command_itself(tmp_path: Path) -> None:

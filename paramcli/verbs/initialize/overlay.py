@@ -15,6 +15,8 @@ from paramcli.schemes.stream import key
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    import torch
+
     from paramcli.schemes.draws import Filler
     from paramcli.tensors import Storage
     from paramcli.verbs.initialize.plan import Plan, Planned
@@ -103,10 +105,12 @@ class _Drawing:
         self._plan = plan
         self._constructed = constructed
         self._given = {info.name: info for info in constructed} if constructed else {}
-        self._device = device
+        self._device: torch.device | None = None
         self._own = threading.local()
-        if device != "cpu":
-            _filler(device)  # what is missing is said before anything is written
+        if device != "cpu":  # what is missing is said before anything is written
+            from paramcli.numeric.gpu import device_of
+
+            self._device = device_of(device)
 
     def draw(self, storage: Storage, offset: int, buffer: memoryview) -> None:
         """Fill `buffer` with bytes of a storage from `offset` on."""
@@ -136,7 +140,7 @@ class _Drawing:
         out: Any = np.frombuffer(buffer, _kind(name, one.info.dtype.bits))
         made = self._made(one)
         where = key(self._plan.seed, one.info.name)
-        if self._device == "cpu":
+        if self._device is None:
             fill(one.law, name, where, start, out, filler=self._filler(), made=made)
             return
         import torch
@@ -185,16 +189,11 @@ def _constructed(given: Mapping[str, Any], one: Planned) -> Any:  # noqa: ANN401
     return found
 
 
-def _filler(device: str) -> Filler:
+def _filler(device: torch.device | None) -> Filler:
     from paramcli.schemes.arrays import TorchArrays
     from paramcli.schemes.draws import Filler
 
-    if device == "cpu":
-        return Filler()
-    from paramcli.numeric.gpu import device_of
-
-    device_of(device)
-    return Filler(TorchArrays(device))
+    return Filler() if device is None else Filler(TorchArrays(device))
 
 
 def _kind(name: str, bits: int) -> str:
