@@ -36,10 +36,14 @@ class _Device(metaclass=_Pretended):
 def main(commands: list[list[str]], told: str, count: int) -> None:
     """Run commands with so many devices on this machine."""
     taken: list[Any] = []
+
+    def set_device(device: Any) -> None:  # noqa: ANN401 - as torch has it
+        taken.append(device)
+
     torch.device = _Device  # type: ignore[misc]
     torch.cuda.is_available = lambda: True
     torch.cuda.device_count = lambda: count
-    torch.cuda.set_device = taken.append
+    torch.cuda.set_device = set_device
     dist.is_nccl_available = lambda: True
     ranks._BY_DEVICE = "gloo"
     several(commands, told)
