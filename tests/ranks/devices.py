@@ -37,7 +37,7 @@ def main(commands: list[list[str]], told: str, count: int) -> None:
     """Run commands with so many devices on this machine."""
     taken: list[Any] = []
 
-    def set_device(device: Any) -> None:  # noqa: ANN401 - as torch has it
+    def set_device(device: Any) -> None:
         taken.append(device)
 
     torch.device = _Device  # type: ignore[misc]
