@@ -96,7 +96,8 @@ class Checkpoint:
     `unpack` fills a buffer with those that are compressed or scattered, from a byte on. `checksum`
     is the CRC-32 that the file itself states of a storage's bytes, None where it states none. Where
     all bytes are computed rather than stored, `draw` fills a buffer with those of a storage from a
-    byte on, and nothing else is asked. `held` says which objects the names of a model class are.
+    byte on, and nothing else is asked; a storage of `whole` is made at once for its first piece, so
+    one process should draw all of it. `held` says which objects the names of a model class are.
     """
 
     origin: str
@@ -118,6 +119,7 @@ class Checkpoint:
     unpack: Callable[[Storage, int, memoryview], None] = field(default=_no_bytes, compare=False)
     checksum: Callable[[Storage], int | None] = field(default=_nowhere, compare=False)
     draw: Callable[[Storage, int, memoryview], None] | None = field(default=None, compare=False)
+    whole: frozenset[Storage] = field(default=frozenset(), compare=False)
 
     def __repr__(self) -> str:
         return f"<Checkpoint {self.origin!r}, {self.format}: {len(self.entries):,} tensors>"

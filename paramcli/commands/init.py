@@ -201,8 +201,8 @@ def _carried_out(plan: "Plan", opened: Opened, where: _Where) -> "InitReport":
         Measuring,
         initialized,
         measure_drawn,
-        one_at_a_time,
         report,
+        workers_for,
     )
 
     if where.dry_run:
@@ -211,7 +211,7 @@ def _carried_out(plan: "Plan", opened: Opened, where: _Where) -> "InitReport":
     for note in made.notes:
         if note not in opened.checkpoint.notes:
             say(f"note: {note}")
-    workers = 1 if one_at_a_time(plan, where.device) else None
+    workers = workers_for(plan, where.device)
     if not where.output:
         return report(plan, followed(lambda progress: measure_drawn(plan, made, workers, progress)))
     sources = {one.source.origin for one in plan.tensors if one.source is not None}
@@ -238,7 +238,7 @@ def _same_file(one: str, other: str) -> bool:
 def _verified(path: str, request: "Request | None", asked: Asked, look: _Look) -> int:
     """Check a file against its own recipe, or against the target and the recipe that are given."""
     from paramcli.sources import Request, open_request
-    from paramcli.verbs.initialize import make_plan, one_at_a_time, recorded, verify
+    from paramcli.verbs.initialize import make_plan, recorded, verify, workers_for
 
     file = open_request(Request(path))
     introduce(file)
@@ -263,7 +263,7 @@ def _verified(path: str, request: "Request | None", asked: Asked, look: _Look) -
         else:
             plan = make_plan(opened.checkpoint, opened.recipe, touched=opened.touched)
         given = opened.given(plan)
-    workers = 1 if one_at_a_time(plan) else None
+    workers = workers_for(plan)
     report = followed(
         lambda progress: verify(file, plan, given, workers=workers, progress=progress)
     )

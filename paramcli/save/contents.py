@@ -152,7 +152,8 @@ class Contents:
             output.flush()
             assert self._draw is not None
             stretches = [room.stretch for room in rooms]
-            for piece, (crc, seen) in drawn(self._draw, stretches, use, self._workers):
+            whole = self._checkpoint.whole
+            for piece, (crc, seen) in drawn(self._draw, stretches, use, self._workers, whole=whole):
                 number = piece.stretch
                 sums[number] = joined(sums[number], crc, piece.nbytes)
                 if watch:

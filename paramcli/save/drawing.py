@@ -13,7 +13,7 @@ from paramcli.numeric.workers import available, spread
 from paramcli.save.output import PIECE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from paramcli.save.contents import Stretch
     from paramcli.tensors import Storage
@@ -47,18 +47,20 @@ def drawn(
     stretches: Sequence[Stretch],
     use: Callable[[Drawn, memoryview], Result],
     workers: int | None = None,
+    *,
+    whole: Collection[Storage] = (),
 ) -> Iterator[tuple[Drawn, Result]]:
     """Draw stretches of computed storages piece by piece; yield what `use` makes of each.
 
-    A piece is valid within `use` alone. Raises what `draw` and `use` raise, and ParamcliError
-    where a worker is killed.
+    All pieces of a stretch of a `whole` storage are one worker's. A piece is valid within `use`
+    alone. Raises what `draw` and `use` raise, and ParamcliError where a worker is killed.
     """
     total = sum(item.nbytes for item in stretches)
     if workers is None:
         workers = available() if total > _SMALL_WORK else 1
     # Every rank must cut alike, whatever its machine.
     hands = workers if ranks.size() == 1 else ranks.size() * _ROUNDS
-    jobs = list(_jobs(stretches, min(_JOB, total // (hands * _ROUNDS))))
+    jobs = list(_jobs(stretches, min(_JOB, total // (hands * _ROUNDS)), whole))
 
     def work(job: Sequence[Drawn]) -> list[Result]:
         buffer = memoryview(bytearray(max(piece.nbytes for piece in job)))
@@ -76,16 +78,22 @@ def drawn(
         yield from zip(job, found, strict=True)
 
 
-def _jobs(stretches: Sequence[Stretch], size: int) -> Iterator[list[Drawn]]:
+def _jobs(
+    stretches: Sequence[Stretch], size: int, whole: Collection[Storage]
+) -> Iterator[list[Drawn]]:
     """Cut stretches into pieces, and put so many of these together that they make `size` bytes."""
     job: list[Drawn] = []
     nbytes = 0
     for number, item in enumerate(stretches):
+        together = item.storage in whole
         for start in range(0, item.nbytes, PIECE):
             job.append(Drawn(number, start, min(PIECE, item.nbytes - start)))
             nbytes += job[-1].nbytes
-            if nbytes >= size or len(job) == _MANY:
+            if not together and (nbytes >= size or len(job) == _MANY):
                 yield job
                 job, nbytes = [], 0
+        if together and job:
+            yield job
+            job, nbytes = [], 0
     if job:
         yield job

@@ -90,7 +90,7 @@ def remarks(report: InitReport) -> Iterator[str]:
         was = "it was" if report.kept == 1 else "they were"
         yield f"{plural(report.kept, 'tensor')} kept as {was}"
     if report.memory:
-        yield f"memory: up to {binary(report.memory)} at once, for what is made as a whole"
+        yield f"memory: up to {binary(report.memory)} a worker, for what is made as a whole"
     if report.output is not None:
         yield f"written to {safe(report.output)}"
     elif report.drawn:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from paramcli.verbs.initialize.overlay import initialized, one_at_a_time
+from paramcli.verbs.initialize.overlay import initialized, workers_for
 from paramcli.verbs.initialize.plan import Plan, make_plan
 from paramcli.verbs.initialize.report import (
     Initialized,
@@ -15,5 +15,5 @@ from paramcli.verbs.initialize.verify import VerifyReport, recorded, verify
 
 __all__ = [
     "InitReport", "Initialized", "Measuring", "Plan", "VerifyReport", "initialized", "make_plan",
-    "measure_drawn", "one_at_a_time", "recorded", "report", "verify",
+    "measure_drawn", "recorded", "report", "verify", "workers_for",
 ]  # fmt: skip

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from paramcli.checkpoint import Checkpoint
 from paramcli.errors import ParamcliError
+from paramcli.numeric.workers import available
 from paramcli.owners import Owner
 from paramcli.schemes.recipe import write_recipe
 from paramcli.schemes.stream import key
@@ -22,10 +23,12 @@ if TYPE_CHECKING:
     from paramcli.verbs.initialize.plan import Plan, Planned
     from paramcli.verbs.initialize.values import Stored
 
-__all__ = ["initialized", "metadata_of", "one_at_a_time"]
+__all__ = ["initialized", "metadata_of", "workers_for"]
 
 _WIDEST = 64
 """Bits of NumPy's largest integers."""
+_MEMORY = 1 << 30
+"""Bytes that workers may take together for what is made as a whole; one may always work."""
 
 
 def initialized(
@@ -52,12 +55,18 @@ def initialized(
         modules=plan.modules,
         notes=constructed.notes if constructed is not None else (),
         draw=drawing.draw,
+        whole=frozenset(one.info.storage for one in plan.tensors if one.memory),
     )
 
 
-def one_at_a_time(plan: Plan, device: str = "cpu") -> bool:
-    """Whether several workers would all have to make the same large things."""
-    return device != "cpu" or bool(plan.memory)
+def workers_for(plan: Plan, device: str = "cpu") -> int | None:
+    """How many may draw at once, None for as many as the work is worth.
+
+    One on a device; fewer than there are processors where each needs much memory.
+    """
+    if device != "cpu":
+        return 1
+    return max(1, min(available(), _MEMORY // plan.memory)) if plan.memory else None
 
 
 def metadata_of(plan: Plan, version: str) -> dict[str, str]:

@@ -199,7 +199,7 @@ def measure_drawn(
     def use(piece: Drawn, content: memoryview) -> object:
         return measuring.look(stretches[piece.stretch].storage, content)
 
-    for piece, seen in drawn(checkpoint.draw, stretches, use, workers):
+    for piece, seen in drawn(checkpoint.draw, stretches, use, workers, whole=checkpoint.whole):
         measuring.tell(stretches[piece.stretch].storage, seen)
         if progress is not None:
             progress(piece.nbytes, plan.nbytes)

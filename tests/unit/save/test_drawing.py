@@ -75,3 +75,18 @@ def test_workers_share_the_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [one[:2] for one in shared] == [one[:2] for one in alone]
     assert {one[2] for one in alone} == {os.getpid()}
     assert os.getpid() not in {one[2] for one in shared}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_what_is_made_as_a_whole_is_one_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drawing, "PIECE", 16)
+    stretches = of([200, 300, 20, 300])
+    whole = {stretches[1].storage, stretches[3].storage}
+
+    def use(piece: Drawn, _: memoryview) -> tuple[int, int]:
+        return piece.stretch, os.getpid()
+
+    found = [seen for _, seen in drawn(counting, stretches, use, 3, whole=whole)]
+    assert [number for number, _ in found] == [0] * 13 + [1] * 19 + [2] * 2 + [3] * 19
+    for number in (1, 3):
+        assert len({worker for one, worker in found if one == number}) == 1

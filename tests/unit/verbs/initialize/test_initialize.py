@@ -23,8 +23,10 @@ from paramcli.verbs.initialize import (
     make_plan,
     measure_drawn,
     recorded,
+    overlay,
     report,
     verify,
+    workers_for,
 )
 
 if TYPE_CHECKING:
@@ -73,6 +75,20 @@ def test_memory_of_what_is_made_as_a_whole() -> None:
     assert make_plan(paramcli.open(LENET), compose("kaiming")).memory == 0
     plan = make_plan(paramcli.open(LENET), compose("orthogonal"))
     assert plan.memory >= 120 * 256 * 8
+    whole = {one.info.storage for one in plan.tensors if one.memory}
+    assert initialized(plan, "0").whole == whole
+    assert 0 < len(whole) < len(plan.tensors)
+
+
+def test_fewer_workers_where_each_needs_much_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overlay, "available", lambda: 8)
+    plans = [make_plan(paramcli.open(LENET), compose(name)) for name in ("kaiming", "orthogonal")]
+    assert [workers_for(plan) for plan in plans] == [None, 8]
+    assert [workers_for(plan, "cuda") for plan in plans] == [1, 1]
+    monkeypatch.setattr(overlay, "_MEMORY", 3 * plans[1].memory)
+    assert workers_for(plans[1]) == 3
+    monkeypatch.setattr(overlay, "_MEMORY", 1)
+    assert workers_for(plans[1]) == 1
 
 
 def test_dtype_casts_what_floats() -> None:
