@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from paramcli.checkpoint import Checkpoint
     from paramcli.tensors import TensorInfo
 
-__all__ = ["array", "first_bad", "nested", "sliced"]
+__all__ = ["array", "decoded", "first_bad", "nested", "sliced"]
 
 MOST_VALUES = 1_000_000
 
@@ -80,9 +80,16 @@ def array(checkpoint: Checkpoint, info: TensorInfo) -> NDArray[np.generic]:
 
     Packed types come out unpacked, their last dimension that much longer.
     """
-    raw = np.frombuffer(gather(checkpoint, info), np.uint8)
+    return decoded(gather(checkpoint, info), info, swapped=checkpoint.byteorder == "big")
+
+
+def decoded(
+    content: bytes | bytearray, info: TensorInfo, *, swapped: bool = False
+) -> NDArray[np.generic]:
+    """Return what `array` does of a tensor's elements in row-major order."""
+    raw = np.frombuffer(content, np.uint8)
     name, shape = info.dtype.name, info.shape
-    order = ">" if checkpoint.byteorder == "big" else "<"
+    order = ">" if swapped else "<"
     made: NDArray[np.generic]
     if name in WIDE:
         made = raw.view(f"{order}{WIDE[name]}")
@@ -95,11 +102,11 @@ def array(checkpoint: Checkpoint, info: TensorInfo) -> NDArray[np.generic]:
     elif name == "bool":
         made = raw != 0
     else:
-        return _decoded(raw, info, order)
+        return _narrow(raw, info, order)
     return made.reshape(shape)
 
 
-def _decoded(raw: NDArray[np.uint8], info: TensorInfo, order: str) -> NDArray[np.generic]:
+def _narrow(raw: NDArray[np.uint8], info: TensorInfo, order: str) -> NDArray[np.generic]:
     """Numbers of a narrow type."""
     name, shape = info.dtype.name, info.shape
     codes = _unpacked(raw, name, order)

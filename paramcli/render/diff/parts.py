@@ -133,7 +133,8 @@ def _renamed(report: DiffReport, one: Renamed) -> Fact:
 def _fused(one: Fused) -> Fact:
     others = "A" if one.side == "b" else "B"
     stack = names(one.parts, " + ", None)
-    return Fact.of_file(one.whole, f"= {stack} of {others}, stacked along axis {one.axis}")
+    how = "transposed and stacked" if one.transposed else "stacked"
+    return Fact.of_file(one.whole, f"= {stack} of {others}, {how} along axis {one.axis}")
 
 
 def names(group: Sequence[str], sign: str, most: int | None) -> str:

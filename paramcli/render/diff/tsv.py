@@ -72,9 +72,12 @@ def _contents(report: DiffReport) -> Iterator[_Line]:
     """Yield what is called otherwise, then whose values changed."""
     for one in report.renamed:
         yield _Line("renamed", one.a, one.b, f"by {one.by}", rule_words(one.rules))
-    for whole, parts, axis, side in report.fused:
-        ours, theirs = (" + ".join(parts), whole) if side == "b" else (whole, " + ".join(parts))
-        yield _Line("fused", ours, theirs, f"axis {axis}")
+    for stack in report.fused:
+        sides = " + ".join(stack.parts), stack.whole
+        ours, theirs = sides if stack.side == "b" else reversed(sides)
+        yield _Line(
+            "fused", ours, theirs, f"axis {stack.axis}", "transposed" if stack.transposed else ""
+        )
     for turned in report.transposed:
         yield _Line("transposed", turned.a, turned.b)
     for unclear in report.ambiguous:

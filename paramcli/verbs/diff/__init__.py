@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from paramcli.numeric.workers import available
 from paramcli.select import select
 from paramcli.sharing import share
-from paramcli.verbs.diff.moves import is_transpose
 from paramcli.verbs.diff.pairing import pair
 from paramcli.verbs.diff.report import (
     DiffReport,
@@ -20,6 +19,7 @@ from paramcli.verbs.diff.report import (
 from paramcli.verbs.diff.side import Side
 from paramcli.verbs.diff.summary import likely_cause, modules
 from paramcli.verbs.diff.ties import compare_ties
+from paramcli.verbs.diff.turned import is_transpose
 from paramcli.verbs.diff.values import How, Verdicts, compare_values, metrics_of
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ def _turned_in_place(
     """Square matrices that changed into their transposes."""
     for name, one, other in alike:
         if name in changed and is_transpose(a, one, b, other):  # type: ignore[operator]
-            yield Transposed(name, name)
+            yield Transposed(name, other.name)
 
 
 def _facts(pairs: Matched) -> Iterator[FactChange]:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from paramcli.verbs.diff.moves import fused, is_transpose, moved
+from paramcli.verbs.diff.moves import moved
 from paramcli.verbs.diff.names import match
+from paramcli.verbs.diff.near import near, sample
 from paramcli.verbs.diff.report import Ambiguous, Fused, Renamed, Transposed
-from paramcli.verbs.diff.rewrites import learn
+from paramcli.verbs.diff.rewrites import carried_over, learn
 from paramcli.verbs.diff.side import Side
+from paramcli.verbs.diff.stacks import fused
 from paramcli.verbs.diff.ties import kept_by_a_tie
+from paramcli.verbs.diff.turned import transposed
 from paramcli.verbs.diff.values import has_bytes
 
 if TYPE_CHECKING:
@@ -22,7 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Pairing", "pair"]
 
-_SAMPLE = 4096
 _UNRELATED = 0.7
 """Relative difference from which two samples are taken to have nothing to do with each other:
 that of independent numbers of one spread is √2, that of fine-tuned weights a few hundredths."""
@@ -69,7 +71,7 @@ def pair(
             of_whole, of_parts = (right, left) if stack.side == "b" else (left, right)
             _drop((stack.whole,), of_whole)
             _drop(stack.parts, of_parts)
-        turned = list(_turned(one, other))
+        turned = list(transposed(one, other))
         _drop((matrix.a for matrix in turned), left)
         _drop((matrix.b for matrix in turned), right)
     return Pairing(
@@ -97,13 +99,20 @@ def _drop(names: Iterable[str], named: Named) -> None:
 def _renamed(
     a: Side, b: Side, *, values: bool, workers: int
 ) -> tuple[list[Renamed], list[Ambiguous]]:
-    """Learn from bytes which names are the same, and from these and all shapes by what rules."""
+    """Learn from values which names are the same, and from these and all shapes by what rules."""
     proven: dict[str, str] = {}
+    likely: dict[str, str] = {}
     ambiguous: list[Ambiguous] = []
     if values:
         proven, ambiguous = moved(a, b, workers=workers)
-    rewrites = learn(a.named, b.named, proven)
+        likely = near(_without(a, proven), _without(b, proven.values()))
+    rewrites = learn(a.named, b.named, proven, likely)
     found = rewrites.renamed
+    if likely:
+        ours = _without(a, [*proven, *(one.a for one in found)])
+        theirs = _without(b, [*proven.values(), *(one.b for one in found)])
+        rest = {x: y for x, y in likely.items() if x in ours.named and y in theirs.named}
+        found += carried_over(rest, ours.named, theirs.named)
     if values:
         found = _plausible(a, b, found, proven)
     explained = {one.a for one in found}
@@ -111,6 +120,12 @@ def _renamed(
         Renamed(name, other, "bytes") for name, other in proven.items() if name not in explained
     ]
     return found, ambiguous + rewrites.ambiguous
+
+
+def _without(side: Side, names: Iterable[str]) -> Side:
+    left = dict(side.named)
+    _drop(names, left)
+    return Side(side.checkpoint, left)
 
 
 def _plausible(
@@ -123,39 +138,13 @@ def _plausible(
         return list(found)
     from paramcli.numeric.compare import comparable, compare
 
-    pairs = [(_sample(a.named[one.a]), _sample(b.named[one.b])) for one in readable]
+    pairs = [(sample(a.named[one.a]), sample(b.named[one.b])) for one in readable]
     kept = [(one, pair) for one, pair in zip(readable, pairs, strict=True) if comparable(*pair)]
     changes = compare(a.checkpoint, b.checkpoint, [pair for _, pair in kept], workers=1)
     votes: Counter[object] = Counter()
     for (one, _), change in zip(kept, changes, strict=True):
         votes[one.rules] += 1 if change.relative < _UNRELATED else -1
     return [one for one in found if one.a in proven or votes[one.rules] >= 0]
-
-
-def _sample(info: TensorInfo) -> TensorInfo:
-    """The first elements of a contiguous tensor, or the first row of any other."""
-    if info.contiguous:
-        few = min(info.numel, _SAMPLE)
-        return info._replace(shape=(few,), stride=(1,))
-    few = min(info.shape[-1], _SAMPLE)
-    return info._replace(shape=(few,), stride=info.stride[-1:])
-
-
-def _turned(a: Side, b: Side) -> Iterator[Transposed]:
-    """Pair unmatched matrices that are transposes of just one other."""
-    by_shape: dict[object, list[str]] = {}
-    for name, info in b.named.items():
-        by_shape.setdefault((info.dtype, info.shape), []).append(name)
-    taken: set[str] = set()
-    for name, info in a.named.items():
-        candidates = [
-            other
-            for other in by_shape.get((info.dtype, info.shape[::-1]), ())
-            if other not in taken and is_transpose(a.checkpoint, info, b.checkpoint, b.named[other])
-        ]
-        if len(candidates) == 1:
-            taken.add(candidates[0])
-            yield Transposed(name, candidates[0])
 
 
 def _open(

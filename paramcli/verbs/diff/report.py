@@ -61,12 +61,16 @@ class Renamed(NamedTuple):
 
 
 class Fused(NamedTuple):
-    """Tensors of one side that make one of the other, stacked along an axis; the bytes prove it."""
+    """Tensors of one side that make one of the other, stacked along an axis; the bytes prove it.
+
+    With `transposed` it is their transposes that are stacked along that axis of the whole.
+    """
 
     whole: str
     parts: tuple[str, ...]
     axis: int
     side: Literal["a", "b"]
+    transposed: bool = False
 
 
 class Transposed(NamedTuple):

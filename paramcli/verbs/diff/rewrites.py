@@ -13,6 +13,7 @@ from collections import Counter
 from itertools import zip_longest
 from typing import TYPE_CHECKING, NamedTuple
 
+from paramcli.verbs.diff.names import parse_rename
 from paramcli.verbs.diff.report import Ambiguous, Renamed
 
 if TYPE_CHECKING:
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
     Named = Mapping[str, TensorInfo]
     Parts = tuple[str, ...]
     Rule = tuple[Parts, Parts]
+    _End = tuple[int, Parts]  # a template of A (0) or of B (1)
 
-__all__ = ["Rewrites", "learn"]
+__all__ = ["Rewrites", "carried_over", "learn"]
 
 _INDEX = re.compile("0|[1-9][0-9]{0,8}")
 _NUMBER = "#"
@@ -47,29 +49,73 @@ class _Candidate(NamedTuple):
     rules: tuple[Rule, ...]
 
 
-def learn(left: Named, right: Named, proven: Mapping[str, str]) -> Rewrites:
+def learn(
+    left: Named, right: Named, proven: Mapping[str, str], likely: Mapping[str, str]
+) -> Rewrites:
     """Find the rules by which names of `left` become names of `right`.
 
-    `proven` maps names of the one to names of the other that bytes show to be the same.
+    `proven` maps names of the one to names of the other that bytes show to be the same, `likely`
+    those whose values suggest it; there one tensor is enough to tell a rule by.
     """
     ours, theirs = _templates(left), _templates(right)
-    candidates = list(_candidates(left, right, ours, theirs, proven))
-    shown = {
-        (_template(a)[0], _template(b)[0])
-        for a, b in proven.items()
-        if _template(a)[1] == _template(b)[1]
-    }
-    accepted, known = _solve(candidates, shown)
+    candidates = list(_candidates(left, right, ours, theirs, {**proven, **likely}))
+    shown, suggested = _shown(proven), _shown(likely)
+    accepted, known = _solve(candidates, shown | suggested)
     uses = Counter(rule for one in accepted for rule in one.rules)
     renamed = [
         Renamed(name, theirs[one.b][indices], "rewrite", tuple(_runs(one.a, one.b)))
         for one in accepted
-        if len(ours[one.a]) > 1 or any(uses[rule] > 1 for rule in one.rules)
+        if len(ours[one.a]) > 1
+        or any(uses[rule] > 1 for rule in one.rules)
+        or (one.a, one.b) in suggested
         for indices, name in ours[one.a].items()
     ]
     taken = {one.a for one in accepted} | {one.b for one in accepted}
     open_ = [one for one in candidates if one.a not in taken and one.b not in taken]
     return Rewrites(renamed, list(_ambiguous(open_, known, ours, theirs)))
+
+
+def carried_over(pairs: Mapping[str, str], left: Named, right: Named) -> list[Renamed]:
+    """Rename by what is called otherwise in single pairs, numbers being parts as all others.
+
+    `blocks.0.ff.2.weight` and `layers.0.mlp.down.weight` do not count the same layers, so they have
+    no templates to compare; but `blocks.0.ff.2.bias` is to be read in the same way.
+    """
+    found = {a: Renamed(a, b, "rewrite", _spelled_out(a, b)) for a, b in pairs.items()}
+    taken = set(pairs.values())
+    for rules in Counter(one.rules for one in found.values()):
+        for name, info in left.items():
+            other = _read(name, rules)
+            if name in found or other in taken or other not in right:
+                continue
+            if right[other].shape == info.shape:
+                found[name] = Renamed(name, other, "rewrite", rules)
+                taken.add(other)
+    return list(found.values())
+
+
+def _spelled_out(a: str, b: str) -> tuple[tuple[str, str], ...]:
+    from difflib import SequenceMatcher
+
+    old, new = a.split("."), b.split(".")
+    changes = SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
+    return tuple(
+        (".".join(old[start:end]), ".".join(new[first:last]))
+        for what, start, end, first, last in changes
+        if what != "equal"
+    )
+
+
+def _read(name: str, rules: tuple[tuple[str, str], ...]) -> str:
+    for before, after in rules:
+        name = parse_rename(f"{before}={after}")(name) if before else f"{after}.{name}"
+    return name
+
+
+def _shown(pairs: Mapping[str, str]) -> set[tuple[Parts, Parts]]:
+    """Pairs of templates that stand for the same layers."""
+    both = [(_template(a), _template(b)) for a, b in pairs.items()]
+    return {(a, b) for (a, first), (b, second) in both if first == second}
 
 
 def _template(name: str) -> tuple[Parts, tuple[int, ...]]:
@@ -162,42 +208,93 @@ def _solve(
     accepted = [one for one in candidates if (one.a, one.b) in shown]
     known = {rule for one in accepted for rule in one.rules}
     taken = {one.a for one in accepted}, {one.b for one in accepted}
-    open_ = [one for one in candidates if one.a not in taken[0] and one.b not in taken[1]]
-    support: Counter[Rule] = Counter()
-    by_a: dict[Parts, set[Rule]] = {}
-    for one in open_:
-        by_a.setdefault(one.a, set()).update(one.rules)
-    for rules in by_a.values():
-        support.update(rules)
-
-    def cost(one: _Candidate) -> tuple[int, int]:
-        new = [rule for rule in one.rules if rule not in known]
-        return len(new), -min((support[rule] for rule in new), default=0)
-
-    while open_:
-        costs = [cost(one) for one in open_]
-        choices: list[dict[Parts, list[tuple[int, int]]]] = [{}, {}]
-        for one, price in zip(open_, costs, strict=True):
-            choices[0].setdefault(one.a, []).append(price)
-            choices[1].setdefault(one.b, []).append(price)
-        best = min(
-            (
-                (price, index)
-                for index, (one, price) in enumerate(zip(open_, costs, strict=True))
-                if all(
-                    min(prices) == price and prices.count(price) == 1
-                    for prices in (choices[0][one.a], choices[1][one.b])
-                )
-            ),
-            default=None,
-        )
-        if best is None:
-            break
-        chosen = open_[best[1]]
+    choices = _Choices(
+        [one for one in candidates if one.a not in taken[0] and one.b not in taken[1]], known
+    )
+    while (chosen := choices.best()) is not None:
         accepted.append(chosen)
-        known |= set(chosen.rules)
-        open_ = [one for one in open_ if one.a != chosen.a and one.b != chosen.b]
+        choices.accept(chosen)
     return accepted, known
+
+
+class _Choices:
+    """Open candidates and what each costs: how many rules it needs that are not known yet.
+
+    Of as many rules those are cheaper that more templates could use. What the cheapest of a
+    template are is kept, and changed where a price falls or a candidate goes: to look at all of
+    them for each that is accepted would take a minute for 300 templates of one shape.
+    """
+
+    def __init__(self, candidates: Sequence[_Candidate], known: set[Rule]) -> None:
+        self._known = known
+        self._support: Counter[Rule] = Counter()
+        rules_of: dict[Parts, set[Rule]] = {}
+        self._by_rule: dict[Rule, list[int]] = {}
+        self._open = dict(enumerate(candidates))
+        self._of: dict[_End, set[int]] = {}
+        for number, one in self._open.items():
+            rules_of.setdefault(one.a, set()).update(one.rules)
+            for rule in one.rules:
+                self._by_rule.setdefault(rule, []).append(number)
+            for end in _ends(one):
+                self._of.setdefault(end, set()).add(number)
+        for rules in rules_of.values():
+            self._support.update(rules)
+        self._prices = {number: self._cost(one) for number, one in self._open.items()}
+        self._cheapest: dict[_End, set[int]] = {}
+
+    def best(self) -> _Candidate | None:
+        """The cheapest of those that nothing else of either template is as cheap as."""
+        alone = [self._least(end) for end in self._of if end[0] == 0]
+        found = [
+            (self._prices[number], number)
+            for least in alone
+            if len(least) == 1
+            for number in least
+            if self._least((1, self._open[number].b)) == least
+        ]
+        return self._open[min(found)[1]] if found else None
+
+    def accept(self, chosen: _Candidate) -> None:
+        """Close all candidates of its templates; its rules are known from here on."""
+        for end in _ends(chosen):
+            for number in self._of.pop(end):
+                one = self._open.pop(number, None)
+                for other in _ends(one) if one else ():
+                    self._of.get(other, set()).discard(number)
+                    self._cheapest.get(other, set()).discard(number)
+        new = set(chosen.rules) - self._known
+        self._known |= new
+        for number in {number for rule in new for number in self._by_rule[rule]}:
+            if number in self._open:
+                self._lower(number)
+
+    def _cost(self, one: _Candidate) -> tuple[int, int]:
+        new = [rule for rule in one.rules if rule not in self._known]
+        return len(new), -min((self._support[rule] for rule in new), default=0)
+
+    def _lower(self, number: int) -> None:
+        one = self._open[number]
+        price = self._prices[number] = self._cost(one)
+        for end in _ends(one):
+            others = self._cheapest.get(end, set()) - {number}
+            least = min((self._prices[other] for other in others), default=None)
+            if least is not None and price < least:
+                self._cheapest[end] = {number}
+            elif price == least:
+                self._cheapest[end].add(number)
+
+    def _least(self, end: _End) -> set[int]:
+        """The numbers of the cheapest candidates of a template."""
+        if not self._cheapest.get(end):
+            open_ = self._of[end]
+            least = min((self._prices[number] for number in open_), default=None)
+            self._cheapest[end] = {one for one in open_ if self._prices[one] == least}
+        return self._cheapest[end]
+
+
+def _ends(one: _Candidate) -> tuple[_End, _End]:
+    return (0, one.a), (1, one.b)
 
 
 def _ambiguous(

@@ -56,7 +56,7 @@ def test_fields_beside_them(diffs: dict[str, DiffReport]) -> None:
     found = document(diffs["tuned"])
     assert found["fused"] == [
         {"whole": "blocks.0.qkv", "parts": ["blocks.0.q", "blocks.0.k", "blocks.0.v"],
-         "axis": 0, "side": "b"}
+         "axis": 0, "side": "b", "transposed": False}
     ]  # fmt: skip
     assert found["renamed"][0]["rules"] == [{"old": "h", "new": "layers"}]
     assert found["shape"][1]["a"] == [None, 64]

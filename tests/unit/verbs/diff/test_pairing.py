@@ -12,15 +12,19 @@ from safetensors.torch import save_file
 
 import paramcli
 from paramcli.checkpoint import Checkpoint
+from paramcli.content.samples import Sampler
 from paramcli.errors import PatternError, UsageError
 from paramcli.numeric import turned
 from paramcli.tensors import DTYPES, Storage, TensorInfo
-from paramcli.verbs.diff import DiffReport, Options, diff, moves
+from paramcli.verbs.diff import DiffReport, Options, diff
+from paramcli.verbs.diff import turned as transposes
 from paramcli.verbs.diff.names import parse_rename
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
+
+    from paramcli.content.places import Stretch
 
     Shapes = Mapping[str, tuple[int, ...]]
 
@@ -213,19 +217,83 @@ def test_stacked_tensors(tmp_path: Path, axis: int, split: str) -> None:
     assert not report.same
 
 
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("split", ["a", "b"])
+@pytest.mark.parametrize("length", [6, 90])
+def test_stacked_transposes(tmp_path: Path, axis: int, split: str, length: int) -> None:
+    """As GPT-2's `c_attn` is of the weights of three linear layers."""
+    parts = tensors({"q": (6, length), "k": (6, length), "v": (6, length)})
+    whole = {"qkv": torch.cat([part.T for part in parts.values()], axis)}
+    sides = (parts, whole) if split == "a" else (whole, parts)
+    a, b = (saved(tmp_path / name, side) for name, side in zip("ab", sides, strict=True))
+    report = diff(a, b)
+    (one,) = report.fused
+    assert (one.whole, one.parts, one.axis) == ("qkv", ("q", "k", "v"), axis)
+    assert one.transposed
+    assert not report.only_a
+    assert not report.only_b
+    whole["qkv"][-1, -1] += 1
+    worse = saved(tmp_path / "worse", whole)
+    assert not (diff(a, worse) if split == "a" else diff(worse, b)).fused
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16, torch.int8, torch.float64])
+def test_stacks_of_any_type(tmp_path: Path, kind: torch.dtype) -> None:
+    parts = [(torch.randn(5, 70) * 50).to(kind) for _ in range(3)]
+    a = saved(tmp_path / "a", dict(zip("qkv", parts, strict=True)))
+    report = diff(a, saved(tmp_path / "b", {"w": torch.cat([part.T for part in parts], 1)}))
+    assert [one.parts for one in report.fused] == [("q", "k", "v")]
+
+
+def test_many_unmatched_tensors_are_read_a_few_times_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not once for each that they could be paired with."""
+    reads: list[int] = []
+    read = Sampler.read
+
+    def counted(self: Sampler, place: Stretch, start: int, size: int) -> bytes:
+        reads.append(size)
+        return read(self, place, start, size)
+
+    monkeypatch.setattr(Sampler, "read", counted)
+    a = saved(tmp_path / "a", {f"a{number}.x": torch.randn(6, 6) for number in range(300)})
+    b = saved(tmp_path / "b", {f"b{number}.y": torch.randn(6, 6) for number in range(300)})
+    report = diff(a, b)
+    assert (len(report.only_a), len(report.only_b)) == (300, 300)
+    assert 0 < len(reads) < 20 * 600
+
+
 def test_a_transpose_under_another_name(tmp_path: Path) -> None:
     state = tensors({"w": (6, 8), "square": (7, 7)})
     other = {"kernel": state["w"].T.contiguous(), "square": state["square"].T.contiguous()}
     report = diff(saved(tmp_path / "a", state), saved(tmp_path / "b", other))
     assert set(report.transposed) == {("w", "kernel"), ("square", "square")}
     assert [one.name for one in report.values] == ["square"]
+    named = {f"module.{name}": weight for name, weight in other.items()}
+    report = diff(saved(tmp_path / "a", state), saved(tmp_path / "c", named))
+    assert set(report.transposed) == {("w", "module.kernel"), ("square", "module.square")}
+
+
+def test_matrices_alike_at_first_are_told_apart(tmp_path: Path) -> None:
+    """Each of several with one first row finds its own; where two of them are one, none does."""
+    weights = [torch.randn(9, 80) for _ in range(3)]
+    for weight in weights[1:]:
+        weight[0] = weights[0][0]
+    a = {f"a{number}": weight for number, weight in enumerate(weights)}
+    b = {f"b{number}": weight.T.contiguous() for number, weight in enumerate(weights)}
+    report = diff(saved(tmp_path / "a", a), saved(tmp_path / "b", b))
+    assert report.transposed == (("a0", "b0"), ("a1", "b1"), ("a2", "b2"))
+    twice = b | {"b3": b["b2"].clone()}
+    report = diff(saved(tmp_path / "a", a), saved(tmp_path / "c", twice))
+    assert report.transposed == (("a0", "b0"), ("a1", "b1"))
 
 
 def test_a_transpose_is_proven_tile_by_tile(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So its size does not matter; and the last element counts."""
-    monkeypatch.setattr(moves, "_MOST_READ", 300)
+    monkeypatch.setattr(transposes, "_MOST_READ", 300)
     monkeypatch.setattr(turned, "_LINE", 16)
     weight = torch.randn(9, 90)
     other = weight.T.contiguous()
