@@ -11,7 +11,15 @@ from paramcli.render.text import plural, safe
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
 
-    from paramcli.verbs.diff.report import DiffReport, Fused, Renamed, Shape, ShapeChange, Violation
+    from paramcli.verbs.diff.report import (
+        Ambiguous,
+        DiffReport,
+        Fused,
+        Renamed,
+        Shape,
+        ShapeChange,
+        Violation,
+    )
 
 __all__ = ["names", "parts", "place", "shape_change", "shape_words"]
 
@@ -46,13 +54,7 @@ def parts(report: DiffReport, most: int | None) -> list[Section]:
             "Transposed", report.transposed,
             lambda one: _fact(report, one.a, "in place" if one.a == one.b else f"→ {one.b}"), most,
         ),
-        _section(
-            "Ambiguous", report.ambiguous,
-            lambda one: Fact.of_file(
-                f"{names(one.a, ', ', most)} ↔ {names(one.b, ', ', most)}", one.why
-            ),
-            most,
-        ),
+        _section("Ambiguous", report.ambiguous, lambda one: _unclear(one, most), most),
         _section("Ties", ties, lambda tie: Fact.of_file(names(tie[1], " = ", most), tie[0]), most),
         _section("Rules", report.rules, lambda one: _broken(report, one), most),
     ]  # fmt: skip
@@ -81,7 +83,7 @@ def _folded(
     for number, item in enumerate(items):
         groups.setdefault(alike(item) or number, []).append(item)
     lines = [
-        fact(group[0]) if len(group) == 1 else Fact.of_file(str(key), plural(len(group), "name"))
+        fact(group[0]) if len(group) == 1 else Fact.of_file(plural(len(group), "name"), str(key))
         for key, group in groups.items()
     ]
     left_out = sum(map(len, [*groups.values()][most:]))
@@ -135,6 +137,12 @@ def _fused(one: Fused) -> Fact:
     stack = names(one.parts, " + ", None)
     how = "transposed and stacked" if one.transposed else "stacked"
     return Fact.of_file(one.whole, f"= {stack} of {others}, {how} along axis {one.axis}")
+
+
+def _unclear(one: Ambiguous, most: int | None) -> Fact:
+    first, *others = one.a
+    more = f"or {names(others, ' or ', most)}  " if others else ""
+    return Fact.of_file(first, f"{more}↔ {names(one.b, ' or ', most)} of B: {one.why}")
 
 
 def names(group: Sequence[str], sign: str, most: int | None) -> str:

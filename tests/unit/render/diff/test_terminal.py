@@ -92,7 +92,7 @@ def test_ten_of_a_kind_unless_details_are_wanted(diffs: dict[str, DiffReport]) -
     """More than ten are counted; with details all stand there, those that are alike too."""
     drawing = "".join(draw(diffs["tuned"], width=120))
     assert "adapters.9.weight\n… and 4 more (--details shows all)\n" in drawing
-    assert "h → layers, by rewrite  36 names\n" in drawing
+    assert "\n36 names    h → layers, by rewrite\n" in drawing
     drawing = "".join(draw(diffs["tuned"], width=120, details=True))
     assert "adapters.13.weight\n" in drawing
     assert "more (--details" not in drawing
