@@ -219,11 +219,11 @@ def _carried_out(plan: "Plan", opened: Opened, where: _Where) -> "InitReport":
         raise UsageError(
             f"{where.output} is what is read", hint="write to another file, or give --in-place"
         )
-    measuring = Measuring(plan)
+    measuring, total = Measuring(plan), plan.nbytes
     followed(
         lambda progress: save(
             made, where.output, shard_size=where.shards, to=where.to, in_place=where.in_place,
-            workers=workers, watch=measuring, progress=lambda done: progress(done, plan.nbytes),
+            workers=workers, watch=measuring, progress=lambda done: progress(done, total),
         )
     )  # fmt: skip
     return report(plan, measuring.measured(), where.output)

@@ -193,7 +193,7 @@ def measure_drawn(
     from paramcli.save.drawing import drawn
 
     assert checkpoint.draw is not None
-    measuring = Measuring(plan)
+    measuring, total = Measuring(plan), plan.nbytes
     stretches = [stretch(checkpoint, one.info) for one in plan.tensors]
 
     def use(piece: Drawn, content: memoryview) -> object:
@@ -202,7 +202,7 @@ def measure_drawn(
     for piece, seen in drawn(checkpoint.draw, stretches, use, workers, whole=checkpoint.whole):
         measuring.tell(stretches[piece.stretch].storage, seen)
         if progress is not None:
-            progress(piece.nbytes, plan.nbytes)
+            progress(piece.nbytes, total)
     return measuring.measured()
 
 

@@ -258,12 +258,13 @@ def _changed(  # noqa: PLR0913, PLR0917 - both sides, and how to compare them
         own.stored.fill(first, memoryview(found))
         return found == content  # by memcmp, as two views would not be
 
+    total = plan.nbytes
     stretches = [stretch(anew, one.info) for one in alike]
     for piece, as_drawn in drawn(anew.draw, stretches, same, workers, whole=anew.whole):
         if not as_drawn:
             changed.add(alike[piece.stretch].info.name)
         if progress is not None:
-            progress(piece.nbytes, plan.nbytes)
+            progress(piece.nbytes, total)
     return changed
 
 
