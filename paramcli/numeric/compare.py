@@ -10,7 +10,7 @@ from paramcli.numeric.change import NO_CHANGE, merge
 from paramcli.numeric.codes import CODED, COMPLEX
 from paramcli.numeric.pairs import CHUNK, NumpyPairs, PairOfBlocks
 from paramcli.numeric.summary import measurable
-from paramcli.numeric.workers import available, spread
+from paramcli.numeric.workers import spread, worth
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -68,7 +68,7 @@ def compare(  # noqa: PLR0913 - both sides, and how to compute
     jobs = [pair for plan in plans for pair in plan]
     if workers is None:
         total = sum(pair.a.nbytes + pair.b.nbytes for pair in jobs)
-        workers = available() if total > _SMALL_WORK else 1
+        workers = worth(total, len(jobs), _SMALL_WORK)
     results = spread(work, jobs, workers, lambda pair: pair.a.nbytes + pair.b.nbytes)
     found = []
     for plan in plans:

@@ -14,7 +14,7 @@ from paramcli.numeric.blocks import CHUNK, Block, gathered, placed
 from paramcli.numeric.codes import CODED, COMPLEX, WIDE, values
 from paramcli.numeric.gather import in_storage_order
 from paramcli.numeric.moments import NOTHING, Moments, merge
-from paramcli.numeric.workers import available, spread
+from paramcli.numeric.workers import spread, worth
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -93,7 +93,7 @@ def summarize(  # noqa: PLR0913 - how to compute, each apart
     plans = [_blocks(checkpoint, info) for info in infos]
     jobs = [(block, percentiles) for plan in plans for block in plan]
     if workers is None:
-        workers = available() if sum(job[0].nbytes for job in jobs) > SMALL_WORK else 1
+        workers = worth(sum(job[0].nbytes for job in jobs), len(jobs), SMALL_WORK)
     results = spread(partial(_measure, room), jobs, workers, lambda job: job[0].nbytes)
     more = [_further(blocks) if percentiles else 0 for blocks in plans]
     total = sum(info.nbytes * (1 + passes) for info, passes in zip(infos, more, strict=True))

@@ -24,11 +24,13 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from multiprocessing.process import BaseProcess
 
-__all__ = ["available", "spread"]
+__all__ = ["available", "spread", "worth"]
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
+_BESIDE = 1 << 16
+"""Bytes that are worked on in the time that a job takes beside its own."""
 _WIDTH = 4
 _MOST_BATCHES = 1024
 """Their numbers fit into the smallest pipe that Linux makes, of a page."""
@@ -40,6 +42,14 @@ def available() -> int:
     if hasattr(os, "sched_getaffinity"):
         count = len(os.sched_getaffinity(0))
     return max(1, count // ranks.neighbours())
+
+
+def worth(nbytes: int, jobs: int, least: int) -> int:
+    """How many workers so much work is worth: one below `least` bytes, where starting takes longer.
+
+    What a job takes beside its bytes counts as many as take as long.
+    """
+    return available() if nbytes + jobs * _BESIDE > least else 1
 
 
 def spread(

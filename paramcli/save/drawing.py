@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from paramcli import ranks
-from paramcli.numeric.workers import available, spread
+from paramcli.numeric.workers import spread, worth
 from paramcli.save.output import PIECE
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def drawn(
     """
     total = sum(item.nbytes for item in stretches)
     if workers is None:
-        workers = available() if total > _SMALL_WORK else 1
+        workers = worth(total, len(stretches), _SMALL_WORK)
     # Every rank must cut alike, whatever its machine.
     hands = workers if ranks.size() == 1 else ranks.size() * _ROUNDS
     jobs = list(_jobs(stretches, min(_JOB, total // (hands * _ROUNDS)), whole))

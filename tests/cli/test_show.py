@@ -17,7 +17,7 @@ import torch
 
 from paramcli import sources
 from paramcli.commands import streams
-from paramcli.numeric import summary
+from paramcli.numeric import summary, workers
 from sample_models.lenet import LeNet
 from tests import sample_files, torch_objects
 from tests.test_house import guarded
@@ -551,7 +551,7 @@ def test_a_file_that_shrinks_under_the_workers(
 ) -> None:
     path = saved(tmp_path / "x.pt", **{f"w{i}": torch.randn(1000) for i in range(20)})
     monkeypatch.setattr(summary, "SMALL_WORK", 0)
-    monkeypatch.setattr(summary, "available", lambda: 2)
+    monkeypatch.setattr(workers, "available", lambda: 2)
     assert run("show", path, "*").code == 0
     spoil(monkeypatch, lambda: os.truncate(path, 30_000))
     code, out, err = run("show", path, "*")

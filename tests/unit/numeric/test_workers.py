@@ -313,13 +313,20 @@ def test_large_work_is_shared_and_small_is_not(
         return real(work, jobs, count, *more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(summary, "spread", spread)
-    monkeypatch.setattr(summary, "available", lambda: 2)
+    monkeypatch.setattr(workers, "available", lambda: 2)
     one = measured(checkpoint, None)
     assert set(asked) == {1}
     asked.clear()
     monkeypatch.setattr(summary, "SMALL_WORK", 0)
     assert measured(checkpoint, None) == one
     assert asked[0] == 2
+
+
+def test_many_small_jobs_are_worth_workers_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "available", lambda: 8)
+    assert workers.worth(1 << 20, 10, 1 << 25) == 1
+    assert workers.worth(1 << 26, 1, 1 << 25) == 8
+    assert workers.worth(1 << 20, 10_000, 1 << 25) == 8
 
 
 @needs_fork
