@@ -25,6 +25,9 @@ __all__ = [
     "show_tensors",
 ]  # fmt: skip
 
+_SHOWN = 20
+"""Most names that a tensor is said to share bytes with."""
+
 
 class Finite(NamedTuple):
     """The same statistics over the finite elements alone, where others are among them."""
@@ -313,10 +316,17 @@ def _complex(real: Moments, imaginary: Moments) -> tuple[Finite, float]:
     return Finite(mean, spread, None, None), math.hypot(real.l2, imaginary.l2)
 
 
+def _others(group: Group, name: str) -> str:
+    """The other names of a group, some of them where thousands view one storage."""
+    shown = [other for other in group.names[: _SHOWN + 1] if other != name][:_SHOWN]
+    more = len(group.names) - 1 - len(shown)
+    return ", ".join(shown) + (f" and {more:,} more" if more else "")
+
+
 def _facts(info: TensorInfo, group: Group | None) -> dict[str, str]:
     facts = dict(info.facts)
     if group is not None:
-        facts["shared with"] = ", ".join(name for name in group.names if name != info.name)
+        facts["shared with"] = _others(group, info.name)
     if info.layout == "quantized":
         facts["values"] = "the integers that are stored"
     if info.layout != "strided":

@@ -9,7 +9,7 @@ from paramcli.verbs.diff.report import ShapeChange, TieChange, Violation
 from paramcli.verbs.survey import survey
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from paramcli.checkpoint import Checkpoint
     from paramcli.lock import Lock
@@ -38,14 +38,21 @@ def broken_ties(
     lock: Lock, groups: Sequence[Group], called: Mapping[str, str], *, swapped: bool
 ) -> TieChange:
     """Groups of the lock that are not tied; `called` are the other side's names by the lock's."""
-    tied = [set(group.names) for group in groups if group.relation == "same"]
+    group_of = {
+        name: group.id for group in groups if group.relation == "same" for name in group.names
+    }
     missing = tuple(
         group.names
         for group in lock.rules.tied
         if any(name in called for name in group.names)
-        and not any({called.get(name) for name in group.names} <= names for names in tied)
+        and not _together(group_of.get(called.get(name, "")) for name in group.names)
     )
     return TieChange(only_b=missing) if swapped else TieChange(only_a=missing)
+
+
+def _together(ids: Iterable[str | None]) -> bool:
+    found = set(ids)
+    return len(found) == 1 and None not in found
 
 
 def broken_rules(

@@ -58,9 +58,10 @@ def tie(
         raise UsageError(f"--winner {kept} is none of {', '.join(wanted)}")
     if len(wanted) == 1:
         raise UsageError(f"{kept} cannot be tied to itself alone", hint="name two tensors or more")
-    whole = by_name[kept]
-    views = {name: whole for name in wanted if name != kept}
-    return _pointed(checkpoint, views, kept, force=force)
+    views = {name: by_name[kept] for name in wanted if name != kept}
+    pointed = _pointed(checkpoint, by_name, views, kept, force=force)
+    changes = (Change("tied", tuple(pointed), kept),) if pointed else ()
+    return Changed(_with(checkpoint, tuple((by_name | pointed).values())), changes)
 
 
 def untie(checkpoint: Checkpoint, patterns: Sequence[str]) -> Changed:
@@ -103,31 +104,30 @@ def like(checkpoint: Checkpoint, other: Checkpoint, *, force: bool = False) -> C
     transposes or parts are put on as the other has them. Raises UsageError as `tie` does.
     """
     theirs = {info.name: info for info in other}
+    ours = {info.name: info for info in checkpoint}
+    if not ours.keys() & theirs.keys():
+        raise UsageError(f"{other.origin} has no name of {checkpoint.origin}")
     changes: list[Change] = []
     for group in other.groups():
-        ours = {info.name: info for info in checkpoint}
         here = [name for name in group.names if name in ours]
         if not here:
             continue
         base = _base([theirs[name] for name in here])
-        views = {}
-        for name in group.names:
-            if name != base.name:
-                views[name] = _laid(theirs[name], base, ours[base.name])
-        added = [name for name in views if name not in ours]
-        entries = checkpoint.entries + tuple(
-            views[name]._replace(name=name, kind=ours[base.name].kind) for name in added
-        )
+        kept = ours[base.name]
+        views = {name: _laid(theirs[name], base, kept) for name in group.names if name != base.name}
+        added = {
+            name: view._replace(name=name, kind=kept.kind)
+            for name, view in views.items()
+            if name not in ours
+        }
         if added:
             changes.append(Change("added", tuple(added), base.name))
-        checkpoint = _with(checkpoint, entries)
-        views = {name: view for name, view in views.items() if name in ours}
-        if views:
-            checkpoint, more = _pointed(checkpoint, views, base.name, force=force)
-            changes += more
-    if not changes and not any(name in theirs for name in (info.name for info in checkpoint)):
-        raise UsageError(f"{other.origin} has no name of {checkpoint.origin}")
-    return Changed(checkpoint, tuple(changes))
+        moved = {name: view for name, view in views.items() if name in ours}
+        pointed = _pointed(checkpoint, ours, moved, base.name, force=force)
+        if pointed:
+            changes.append(Change("tied", tuple(pointed), base.name))
+        ours |= added | pointed
+    return Changed(_with(checkpoint, tuple(ours.values())), tuple(changes))
 
 
 def _base(members: Sequence[TensorInfo]) -> TensorInfo:
@@ -160,13 +160,17 @@ def _laid(theirs: TensorInfo, base: TensorInfo, ours: TensorInfo) -> TensorInfo:
 
 
 def _pointed(
-    checkpoint: Checkpoint, views: Mapping[str, TensorInfo], kept: str, *, force: bool
-) -> Changed:
+    checkpoint: Checkpoint,
+    ours: Mapping[str, TensorInfo],
+    views: Mapping[str, TensorInfo],
+    kept: str,
+    *,
+    force: bool,
+) -> dict[str, TensorInfo]:
     """Have names view other bytes, after all that stands against it was looked for."""
-    by_name = {info.name: info for info in checkpoint}
     pointed = {}
     for name, view in views.items():
-        mine = by_name[name]
+        mine = ours[name]
         if mine.view == view.view:
             continue
         for info in (mine, view):
@@ -182,9 +186,7 @@ def _pointed(
         pointed[name] = mine._replace(
             storage=view.storage, stride=view.stride, offset=view.offset, marks=view.marks
         )
-    entries = tuple(pointed.get(info.name, info) for info in checkpoint)
-    changes = (Change("tied", tuple(pointed), kept),) if pointed else ()
-    return Changed(_with(checkpoint, entries), changes)
+    return pointed
 
 
 def _check_plain(info: TensorInfo) -> None:
