@@ -66,7 +66,7 @@ init base.safetensors --rule *=zeros --rule *.weight=normal --dry-run
 
 class Folder(NamedTuple):
     path: Path
-    count: int
+    size: int
 
 
 def made(path: Path, count: int) -> Folder:
@@ -94,8 +94,8 @@ def made(path: Path, count: int) -> Folder:
     torch.save({n: values[at // 2 * 2] for at, n in enumerate(names)}, path / "tied.pt")
     views = {n: storage[at * 32 :][:64].view(8, 8) for at, n in enumerate(names)}
     torch.save(views, path / "overlap.pt")
-    state = {at: {"exp_avg": one, "step": torch.tensor(1.0)} for at, one in enumerate(values)}
-    torch.save({"model": base, "optimizer": {"state": state}}, path / "trainer.pt")
+    moments = {at: {"exp_avg": one, "step": torch.tensor(1.0)} for at, one in enumerate(values)}
+    torch.save({"model": base, "optimizer": {"state": moments}}, path / "trainer.pt")
     for lock, of in (("base.lock", "base.safetensors"), ("tied.lock", "tied.pt")):
         (path / lock).write_text(said(["list", str(path / of), "--format", "lock"]))
     return Folder(path, count)
@@ -142,10 +142,10 @@ def test_work_grows_with_names(
     monkeypatch.setattr(workers, "available", lambda: 1)
     monkeypatch.setattr(equal, "_SMALL_WORK", 1 << 40)  # what threads run is not counted
     monkeypatch.chdir(tmp_path)
-    counts = []
+    counts: list[int] = []
     for folder in folders:
         monkeypatch.chdir(folder.path)
-        out = str(tmp_path / str(folder.count))
+        out = str(tmp_path / str(folder.size))
         argv = command.replace("OUT", out).split()
         if not counts:
             said(command.replace("OUT", f"{out}-first").split())  # which imports and compiles
