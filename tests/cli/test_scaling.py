@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import FrameType
 
-SIZES = 150, 300, 600
+SIZES = 100, 200, 400
 PARTS = (
     *("attn.q.weight", "attn.k.weight", "attn.v.weight", "attn.o.weight", "mlp.up.weight"),
     *("mlp.down.weight", "mlp.gate.weight", "norm1.weight", "norm2.weight", "norm1.bias"),
