@@ -25,10 +25,12 @@ if TYPE_CHECKING:
 __all__ = ["near", "sample"]
 
 _SAMPLE = 4096
-_FEWEST = 64
-"""Fewer are alike by chance too often: so many correlate by 0.5 once in 30,000 times."""
-_MOST = 4096
+_FEWEST, _MOST = 64, 256
+"""Numbers of a sample that are compared: 64 correlate by 0.5 by chance once in 30,000 times."""
+_MOST_ALIKE = 1 << 14
 """Tensors of one shape, on either side, beyond which nothing is looked for among them."""
+_ROWS = 512
+"""Tensors of A that are compared at a time, each with all of that shape of B."""
 _NEAR, _APART = 0.9, 0.5
 """Correlations: of what is taken to be the same, and of what all others must stay below."""
 
@@ -52,7 +54,7 @@ def near(a: Side, b: Side) -> dict[str, str]:
     found: dict[str, str] = {}
     with Sampler() as sampler:
         for ours, theirs in by_shape.values():
-            if ours and theirs and max(len(ours), len(theirs)) <= _MOST:
+            if ours and theirs and max(len(ours), len(theirs)) <= _MOST_ALIKE:
                 here = _profiles(sampler, a.checkpoint, ours)
                 there = _profiles(sampler, b.checkpoint, theirs)
                 found.update(_near(here, there))
@@ -80,12 +82,12 @@ def _profiles(
         part = sample(info)
         content = sampler.piece(checkpoint, part, 0, part.nbytes)
         read = decoded(content, part, swapped=swapped) if content else array(checkpoint, part)
-        numbers = read.astype(np.float64).ravel()
+        numbers = read.ravel()[:: -(-part.numel // _MOST)].astype(np.float64)
         with np.errstate(all="ignore"):
             numbers -= numbers.mean()
             length = float(np.sqrt(numbers @ numbers))
         if 0 < length < np.inf:
-            found[info.name] = numbers / length
+            found[info.name] = (numbers / length).astype(np.float32)
     return found
 
 
@@ -95,8 +97,17 @@ def _near(here: dict[str, Floats], there: dict[str, Floats]) -> Iterator[tuple[s
     if not here or not there:
         return
     names, others = list(here), list(there)
-    alike = np.array(list(here.values())) @ np.array(list(there.values())).T
-    maybe = alike > _APART
-    alone = (maybe.sum(axis=1) == 1)[:, None] & (maybe.sum(axis=0) == 1)
-    for row, column in zip(*np.nonzero((alike > _NEAR) & alone), strict=True):
-        yield names[row], others[column]
+    theirs = np.array(list(there.values())).T
+    of_row = np.zeros(len(names), np.intp)
+    of_column = np.zeros(len(others), np.intp)
+    pairs: list[tuple[int, int]] = []
+    for start in range(0, len(names), _ROWS):
+        alike = np.array([here[name] for name in names[start : start + _ROWS]]) @ theirs
+        maybe = alike > _APART
+        of_row[start : start + _ROWS] = maybe.sum(axis=1)
+        of_column += maybe.sum(axis=0)
+        rows, columns = np.nonzero(alike > _NEAR)
+        pairs += zip((rows + start).tolist(), columns.tolist(), strict=True)
+    for row, column in pairs:
+        if of_row[row] == of_column[column] == 1:
+            yield names[row], others[column]

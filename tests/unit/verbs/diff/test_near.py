@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 import paramcli
 from paramcli.tensors import DTYPES, Storage, TensorInfo
 from paramcli.verbs.diff import diff
+from paramcli.verbs.diff import near as rooms
 from paramcli.verbs.diff.near import near, sample
 from paramcli.verbs.diff.side import Side
 from tests.handmade import storage, tensor, torch_zip, written
@@ -168,3 +169,19 @@ def test_each_finds_its_own(
     a = saved(folder / "a", {f"a{place}": weights[place] for place in range(count)})
     b = saved(folder / "b", {f"b{place}": changed[place] for place in places})
     assert near(side(a), side(b)) == {f"a{place}": f"b{place}" for place in range(count)}
+
+
+def test_many_of_one_shape_are_compared_a_few_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rooms, "_ROWS", 7)
+    weights = [torch.randn(10, 30) for _ in range(40)]
+    a = saved(tmp_path / "a", {f"a{at}": one for at, one in enumerate(weights)})
+    b = saved(tmp_path / "b", {f"b{at}": one + 0.01 for at, one in enumerate(weights)})
+    assert near(side(a), side(b)) == {f"a{at}": f"b{at}" for at in range(40)}
+    twice = {f"b{at}": one + 0.01 for at, one in enumerate([*weights, weights[3], weights[30]])}
+    c = saved(tmp_path / "c", twice)
+    assert near(side(a), side(c)) == {f"a{at}": f"b{at}" for at in range(40) if at not in (3, 30)}
+    assert near(side(c), side(a)).keys() == {f"b{at}" for at in range(40)} - {"b3", "b30"}
+    monkeypatch.setattr(rooms, "_MOST_ALIKE", 39)
+    assert near(side(a), side(b)) == {}
