@@ -14,7 +14,7 @@ from itertools import accumulate, chain, compress, repeat
 from operator import le
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from paramcli.sources.pickles.columns import Items, Slots, Unusual, decoded
+from paramcli.sources.pickles.columns import Items, Slots, Unusual, columns, decoded
 from paramcli.sources.pickles.nodes import Global
 from paramcli.sources.pickles.rebuild import MAX_RANK, STORAGE_DTYPES, span
 from paramcli.sources.strides import fields
@@ -105,20 +105,20 @@ class TensorCalls:
         SETITEMS and MARK between two items, as picklers put them after each thousand, are part
         of it: the items are set in the same dictionary all the same, and in the same order.
         """
-        columns, position = self.items.match(data, pos)
+        found, position = self.items.match(data, pos)
         try:
-            return self._run(columns, memo, fresh, position) if columns else None
+            return self._run(found, memo, fresh, position) if found else None
         except (Unusual, OverflowError):  # slots have four bytes
             self.items.start_over()
             return None
 
     def _run(
-        self, columns: list[tuple[bytes, ...]], memo: dict[int, object], fresh: int, position: int
+        self, found: list[list[bytes]], memo: dict[int, object], fresh: int, position: int
     ) -> Run:
         (
             name_sizes, raw_names, at_name, heads, key_sizes, raw_keys, at_key, ids, at_id,
             views, at_size, strides, at_stride, calls,
-        ) = columns  # fmt: skip
+        ) = found  # fmt: skip
         starts = _checked(fresh, (at_name, at_key, at_id), at_size, at_stride, calls)
         if not _is_ordered_dict(calls[0], memo):
             raise Unusual
@@ -140,15 +140,15 @@ class TensorCalls:
         tensors = list(map(tuple.__new__, repeat(TensorInfo), fields))
         return Run(names, keys, tensors, position, starts)
 
-    def _seen(self, views: Sequence[bytes], strides: Sequence[bytes]) -> tuple[Sequence[Any], ...]:
+    def _seen(self, views: Sequence[bytes], strides: Sequence[bytes]) -> list[list[Any]]:
         """Read offsets, shapes and strides; a model has few different ones."""
         known, pairs = self._views, list(zip(views, strides, strict=True))
-        found = list(map(known.get, pairs))
+        found: list[Any] = list(map(known.get, pairs))
         if None in found:
             for pair in set(pairs).difference(known):
                 known[pair] = _view(*pair)
             found = list(map(known.get, pairs))
-        return tuple(zip(*found, strict=True))
+        return columns(found)
 
     def _numel(self, written: bytes, memo: dict[int, object]) -> int:
         """Read the location and the number of elements that end a storage's id."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from array import array
-from typing import TYPE_CHECKING
+from itertools import chain
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Items", "Slots", "Unusual", "decoded"]
+__all__ = ["Items", "Slots", "Unusual", "columns", "decoded"]
+
+T = TypeVar("T")
 
 _SHORTEST, _LONGEST = 1 << 10, 1 << 18
 
@@ -29,7 +32,7 @@ class Items:
         self._form = form + rb"|(.+)"  # what is no item is all the rest: none is sought behind it
         self.reach = _SHORTEST
 
-    def match(self, data: bytes, pos: int) -> tuple[list[tuple[bytes, ...]], int]:
+    def match(self, data: bytes, pos: int) -> tuple[list[list[bytes]], int]:
         """Match items from `pos` on; return a column for each group, and the position after them.
 
         There are no columns where there are no items.
@@ -40,7 +43,7 @@ class Items:
         rest = len(found.pop()[-1]) if found and found[-1][-1] else 0
         filled = found and end - rest - pos > self.reach // 2
         self.reach = min(2 * self.reach, _LONGEST) if filled else _SHORTEST
-        return list(zip(*found, strict=True))[:-1], end - rest
+        return columns(found)[:-1], end - rest
 
     def start_over(self) -> None:
         """Search the least again: what was matched could not be used."""
@@ -58,6 +61,13 @@ class Slots:
         """Raise Unusual where others were written than these, or those `by` further on."""
         if int.from_bytes(written, "little") != self._number + by * self._ones:
             raise Unusual
+
+
+def columns(rows: Sequence[tuple[T, ...]]) -> list[list[T]]:
+    """Turn rows into columns, none of no rows; `zip` takes twice as long for thousands of rows."""
+    width = len(rows[0]) if rows else 0
+    flat = list(chain.from_iterable(rows))
+    return [flat[at::width] for at in range(width)]
 
 
 def decoded(sizes: Sequence[bytes], texts: Sequence[bytes]) -> list[str]:

@@ -67,7 +67,7 @@ class StorageTable:
         self, dtypes: Sequence[DType], keys: Sequence[str], numels: Sequence[int]
     ) -> list[Storage] | None:
         """Return the storages of new keys; None where one is not new, not there, or too short."""
-        wanted = [self.prefix + key for key in keys] if self.prefix else keys
+        wanted = list(map(self.prefix.__add__, keys)) if self.prefix else keys
         sizes = [dtype[1] * numel >> 3 for dtype, numel in zip(dtypes, numels, strict=True)]
         names = self.held(wanted, sizes)
         if names is None:
