@@ -28,8 +28,8 @@ _MATRIX = 2
 
 def is_matrix(info: TensorInfo) -> bool:
     """Whether a tensor has rows and columns, several of both, that can be read by strides."""
-    plain = info.layout == "strided" and not info.parts and has_bytes(info)
-    return plain and len(info.shape) == _MATRIX and min(info.shape) > 1
+    plain = info.layout == "strided" and not info.parts and info.dtype.bits % 8 == 0
+    return plain and has_bytes(info) and len(info.shape) == _MATRIX and min(info.shape) > 1
 
 
 def turn(info: TensorInfo) -> TensorInfo:

@@ -126,7 +126,7 @@ def searched(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     found: list[int] = []
     match = Items.match
 
-    def watched(items: Items, data: bytes, pos: int) -> tuple[list[tuple[bytes, ...]], int]:
+    def watched(items: Items, data: bytes, pos: int) -> tuple[list[list[bytes]], int]:
         found.append(min(items.reach, len(data) - pos))
         return match(items, data, pos)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,6 +20,7 @@ from paramcli.tensors import DTYPES, Storage, TensorInfo
 from paramcli.verbs.diff import DiffReport, Options, diff
 from paramcli.verbs.diff import turned as transposes
 from paramcli.verbs.diff.names import parse_rename
+from tests.handmade import safetensors, written
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -243,6 +245,34 @@ def test_stacks_of_any_type(tmp_path: Path, kind: torch.dtype) -> None:
     a = saved(tmp_path / "a", dict(zip("qkv", parts, strict=True)))
     report = diff(a, saved(tmp_path / "b", {"w": torch.cat([part.T for part in parts], 1)}))
     assert [one.parts for one in report.fused] == [("q", "k", "v")]
+
+
+@pytest.mark.parametrize(("name", "bits"), [("F4", 4), ("F6_E3M2", 6), ("F8_E5M2", 8)])
+def test_stacks_of_narrow_types(name: str, bits: int, tmp_path: Path) -> None:
+    """Elements that share a byte are not turned; stacked as they lie they are found."""
+    generator = torch.Generator().manual_seed(1)
+    size = 8 * 16 * bits // 8
+    parts = [
+        torch.randint(256, (size,), generator=generator).to(torch.uint8).numpy().tobytes()
+        for _ in range(3)
+    ]
+
+    def stored(path: Path, shapes: dict[str, list[int]]) -> Checkpoint:
+        header: dict[str, object] = {}
+        at = 0
+        for key, shape in shapes.items():
+            end = at + shape[0] * shape[1] * bits // 8
+            header[key] = {"dtype": name, "shape": shape, "data_offsets": [at, end]}
+            at = end
+        content = safetensors(json.dumps(header), b"".join(parts))
+        return paramcli.open(written(path, content))
+
+    a = stored(tmp_path / "a", {"q": [8, 16], "k": [8, 16], "v": [8, 16]})
+    b = stored(tmp_path / "b", {"qkv": [24, 16]})
+    (one,) = diff(a, b).fused
+    assert (one.parts, one.axis, one.transposed) == (("q", "k", "v"), 0, False)
+    other = stored(tmp_path / "c", {"other": [16, 24]})
+    assert not diff(a, other).fused
 
 
 def test_many_unmatched_tensors_are_read_a_few_times_each(
