@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     Named = dict[str, TensorInfo]
 
-__all__ = ["Matching", "match", "parse_rename"]
+__all__ = ["Matching", "match", "parse_rename", "replaced"]
 
 WRAPPERS = frozenset(
     {
@@ -68,10 +68,11 @@ def parse_rename(text: str) -> Callable[[str], str]:
         start = new if not new or new.endswith(".") else f"{new}."
         return lambda name: start + name[len(old) :] if name.startswith(old) else name
     before, after = old.split("."), new.split(".") if new else []
-    return lambda name: ".".join(_replaced(name.split("."), before, after))
+    return lambda name: ".".join(replaced(name.split("."), before, after))
 
 
-def _replaced(parts: list[str], before: list[str], after: list[str]) -> Iterator[str]:
+def replaced(parts: list[str], before: list[str], after: list[str]) -> Iterator[str]:
+    """Yield the parts of a path with a run of them, wherever it stands, called otherwise."""
     at, size = 0, len(before)
     while at < len(parts):
         if parts[at : at + size] == before:

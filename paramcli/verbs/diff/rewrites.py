@@ -13,7 +13,7 @@ from collections import Counter
 from itertools import zip_longest
 from typing import TYPE_CHECKING, NamedTuple
 
-from paramcli.verbs.diff.names import parse_rename
+from paramcli.verbs.diff.names import replaced
 from paramcli.verbs.diff.report import Ambiguous, Renamed
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ _INDEX = re.compile("0|[1-9][0-9]{0,8}")
 _NUMBER = "#"
 _MOST_PAIRS = 100_000
 """Pairs of templates of one signature beyond which no rules are looked for among them."""
+_MOST_RULES = 100
+"""Most rules of single pairs of names by which others are read."""
 
 
 class Rewrites(NamedTuple):
@@ -83,7 +85,7 @@ def carried_over(pairs: Mapping[str, str], left: Named, right: Named) -> list[Re
     """
     found = {a: Renamed(a, b, "rewrite", _spelled_out(a, b)) for a, b in pairs.items()}
     taken = set(pairs.values())
-    for rules in Counter(one.rules for one in found.values()):
+    for rules, _ in Counter(one.rules for one in found.values()).most_common(_MOST_RULES):
         for name, info in left.items():
             other = _read(name, rules)
             if name in found or other in taken or other not in right:
@@ -98,18 +100,24 @@ def _spelled_out(a: str, b: str) -> tuple[tuple[str, str], ...]:
     from difflib import SequenceMatcher
 
     old, new = a.split("."), b.split(".")
+    rules = []
     changes = SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
-    return tuple(
-        (".".join(old[start:end]), ".".join(new[first:last]))
-        for what, start, end, first, last in changes
-        if what != "equal"
-    )
+    for what, start, end, first, last in changes:
+        before, after = old[start:end], new[first:last]
+        if what == "insert" and start:  # a part beside it tells where
+            beside = old[start - 1]
+            before, after = [beside], [beside, *after]
+        if what != "equal":
+            rules.append((".".join(before), ".".join(after)))
+    return tuple(rules)
 
 
 def _read(name: str, rules: tuple[tuple[str, str], ...]) -> str:
+    parts = name.split(".")
     for before, after in rules:
-        name = parse_rename(f"{before}={after}")(name) if before else f"{after}.{name}"
-    return name
+        new = after.split(".") if after else []
+        parts = list(replaced(parts, before.split("."), new)) if before else [*new, *parts]
+    return ".".join(parts)
 
 
 def _shown(pairs: Mapping[str, str]) -> set[tuple[Parts, Parts]]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paramcli.verbs.diff.rewrites import _Candidate, _rules, _solve
+from paramcli.tensors import DTYPES, Storage, TensorInfo
+from paramcli.verbs.diff.rewrites import _Candidate, _rules, _solve, carried_over
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,3 +65,35 @@ def test_choices(ours: list[Parts], theirs: list[Parts], data: st.DataObject) ->
     candidates = [_Candidate(a, b, tuple(_rules(a, b))) for a, b in pairs if (a, b) in kept]
     shown = {(one.a, one.b) for one in candidates[:1]} if data.draw(st.booleans()) else set()
     assert _solve(candidates, shown) == looked_at_all(candidates, shown)
+
+
+PAIRS = [
+    ("blocks.0.ff.2.weight", "h.0.mlp.down.weight", ("blocks.0.ff.2.bias", "h.0.mlp.down.bias")),
+    ("a.0.weight", "a.net.1.weight", ("a.0.bias", "a.net.1.bias")),
+    ("a.0.weight", "x.a.3.weight", ("a.0.bias", "x.a.3.bias")),
+    ("a.b.0.weight", "a.weight", ("a.b.0.bias", "a.bias")),
+    ("a.weight", "a.b.5.weight", ("a.bias", "a.b.5.bias")),
+    ("/a(=.0.weight", "=b.weight", ("/a(=.0.bias", "=b.bias")),
+    ("0", "x.1", ("7", "x.8")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("a", "b", "more"), PAIRS)
+def test_what_one_pair_says_of_others(a: str, b: str, more: tuple[str, str]) -> None:
+    left, right = ({name: info(name) for name in names} for names in ((a, more[0]), (b, more[1])))
+    found = {one.a: one.b for one in carried_over({a: b}, left, right)}
+    assert found[a] == b
+    assert found.get(more[0], more[1]) == more[1]
+    assert (more[0] in found) == (a != "0")
+
+
+def test_another_shape_is_not_read_so() -> None:
+    left = {"a.0.weight": info("a.0.weight"), "a.0.bias": info("a.0.bias")}
+    right = {"b.weight": info("b.weight"), "b.bias": info("b.bias")._replace(shape=(4,))}
+    assert [one.a for one in carried_over({"a.0.weight": "b.weight"}, left, right)] == [
+        "a.0.weight"
+    ]
+
+
+def info(name: str) -> TensorInfo:
+    return TensorInfo(name, DTYPES["float32"], (3,), (1,), 0, Storage("", name, 12))
