@@ -181,22 +181,38 @@ def _rules(a: Parts, b: Parts) -> Iterator[Rule]:
 
 def _runs(a: Parts, b: Parts) -> Iterator[tuple[str, str]]:
     """The same as whole runs of parts, which are how `--rename` takes them."""
-    for before, after in _changes(a, b):
-        yield ".".join(before), ".".join(after)
+    for number, (old, new) in enumerate(_facing(a, b)):
+        start, end = _alike(old, new)
+        if old != new and start + end == len(old) and (number or start):
+            # Only a leading part is put before all others; a part beside it tells where.
+            start, end = (start - 1, end) if start else (start, max(end - 1, 0))
+        before, after = old[start : len(old) - end], new[start : len(new) - end]
+        if before != after:
+            yield ".".join(before), ".".join(after)
 
 
 def _changes(a: Parts, b: Parts) -> Iterator[Rule]:
     """The runs that differ, between one number of a layer and the next."""
-    for old, new in zip_longest(_segments(a), _segments(b), fillvalue=()):
-        start = 0
-        while start < min(len(old), len(new)) and old[start] == new[start]:
-            start += 1
-        end = 0
-        while end < min(len(old), len(new)) - start and old[-1 - end] == new[-1 - end]:
-            end += 1
+    for old, new in _facing(a, b):
+        start, end = _alike(old, new)
         before, after = old[start : len(old) - end], new[start : len(new) - end]
         if before != after:
             yield before, after
+
+
+def _facing(a: Parts, b: Parts) -> Iterator[tuple[Parts, Parts]]:
+    return zip_longest(_segments(a), _segments(b), fillvalue=())
+
+
+def _alike(old: Parts, new: Parts) -> tuple[int, int]:
+    """How many parts two runs begin with alike, and of the rest, how many they end with alike."""
+    start = 0
+    while start < min(len(old), len(new)) and old[start] == new[start]:
+        start += 1
+    end = 0
+    while end < min(len(old), len(new)) - start and old[-1 - end] == new[-1 - end]:
+        end += 1
+    return start, end
 
 
 def _segments(template: Parts) -> list[Parts]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from typing import TYPE_CHECKING
 
 import pytest
@@ -202,6 +203,23 @@ def test_zeros_prove_nothing(tmp_path: Path) -> None:
     report = diff(saved(tmp_path / "a", a), saved(tmp_path / "b", b))
     assert not report.renamed
     assert report.only_a == ("one.bias",)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("blocks", "blocks.layer"), ("blocks", "model.h"), ("w", "inner.w"), ("w", "x")],
+)
+def test_the_option_that_is_named_does_it(old: str, new: str, tmp_path: Path) -> None:
+    state = tensors({f"blocks.{layer}.{part}.w": (4, 4) for layer in range(3) for part in "qk"})
+    a = saved(tmp_path / "a", state)
+    renamed = {name.replace(old, new): weight for name, weight in state.items()}
+    b = saved(tmp_path / "b", renamed)
+    cause = diff(a, b).cause
+    assert cause is not None
+    assert cause.option is not None
+    words = shlex.split(cause.option)
+    assert set(words[::2]) == {"--rename"}
+    assert diff(a, b, Options(renames=[*map(parse_rename, words[1::2])])).same
 
 
 @pytest.mark.parametrize("axis", [0, 1])

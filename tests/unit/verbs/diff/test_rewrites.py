@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paramcli.tensors import DTYPES, Storage, TensorInfo
-from paramcli.verbs.diff.rewrites import _Candidate, _rules, _solve, carried_over
+from paramcli.verbs.diff.rewrites import _Candidate, _rules, _runs, _solve, carried_over
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,3 +97,21 @@ def test_another_shape_is_not_read_so() -> None:
 
 def info(name: str) -> TensorInfo:
     return TensorInfo(name, DTYPES["float32"], (3,), (1,), 0, Storage("", name, 12))
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "rules"),
+    [
+        ("w", "model.w", (("", "model"),)),
+        ("blocks.#.w", "blocks.layer.#.w", (("blocks", "blocks.layer"),)),
+        ("blocks.#.attn.w", "blocks.#.attn.inner.w", (("attn", "attn.inner"),)),
+        ("blocks.#.w", "blocks.#.inner.w", (("w", "inner.w"),)),
+        ("blocks.#.attn.w", "blocks.#.w", (("attn", ""),)),
+        ("model.blocks.#.w", "blocks.#.w", (("model", ""),)),
+        ("h.#.w", "model.layers.#.kernel", (("h", "model.layers"), ("w", "kernel"))),
+        ("h.#.#.w", "h.#.x.#.w", (("", "x"),)),
+    ],
+)
+def test_runs_that_a_rename_takes(a: str, b: str, rules: tuple[tuple[str, str], ...]) -> None:
+    """What is put in between is told by a part beside it: a rename alone would put it in front."""
+    assert tuple(_runs(tuple(a.split(".")), tuple(b.split(".")))) == rules
