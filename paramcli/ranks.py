@@ -64,7 +64,7 @@ def own_device() -> int:
     device = int(os.environ["LOCAL_RANK"]) % count
     torch.cuda.set_device(device)
     fit = dist.is_nccl_available() and neighbours() <= count
-    if all(everywhere([fit])) and not _groups:
+    if not _groups and all(everywhere([fit])):
         _groups.append(_patient(dist.new_group, _BY_DEVICE))
     return device
 
