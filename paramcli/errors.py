@@ -11,15 +11,21 @@ ParamcliError               2   what went wrong, and what to do next
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 __all__ = [
     "CUT_SHORT", "DAMAGED", "LockError", "OutputError", "ParamcliError", "PatternError",
-    "SourceError", "UsageError", "UserCodeError", "one_line",
+    "SourceError", "UsageError", "UserCodeError", "a_few", "one_line",
 ]  # fmt: skip
 
 CUT_SHORT = "the file is cut short; copy or download it again"
 DAMAGED = "copy or download it again; if it stays so, it may be made to deceive"
 """Hints that several readers give."""
 
+_FEW = 3
 _BEFORE, _AROUND = 50, 76  # characters of a line that are shown
 
 
@@ -104,6 +110,11 @@ class OutputError(ParamcliError):
 
 class UserCodeError(ParamcliError):
     """A model class of the user's own failed; the original exception is the `__cause__`."""
+
+
+def a_few(names: Sequence[str]) -> str:
+    """Name three, and say where there are more: `a, b, c, …`."""
+    return ", ".join(names[:_FEW]) + (", …" if len(names) > _FEW else "")
 
 
 def one_line(message: str) -> str:

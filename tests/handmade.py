@@ -7,11 +7,12 @@ for any global and any call without having, or running, either.
 from __future__ import annotations
 
 import io
+import json
 import pickle
 import struct
 import tarfile
 import zipfile
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -132,6 +133,35 @@ def torch_zip(root: object, storages: Mapping[str, bytes] | None = None, **more:
             **{f"archive/data/{key}": data for key, data in found.items()},
             **{f"archive/{name}": data for name, data in more.items()},
         }
+    )
+
+
+def payload(**changes: Any) -> dict[str, Any]:
+    """Describe a weight of torch.export: two by three float32 that lie in `weight_0`."""
+    meta = {
+        "dtype": 7, "sizes": [{"as_int": 2}, {"as_int": 3}], "requires_grad": True,
+        "device": {"type": "cpu", "index": None}, "strides": [{"as_int": 3}, {"as_int": 1}],
+        "storage_offset": {"as_int": 0}, "layout": 7,
+    }  # fmt: skip
+    described = {"path_name": "weight_0", "is_param": True, "use_pickle": False}
+    top = {key: value for key, value in changes.items() if key in described}
+    inner = {key: value for key, value in changes.items() if key not in described}
+    return {**described, **top, "tensor_meta": {**meta, **inner}}
+
+
+def torch_export(
+    weights: object, entries: Mapping[str, bytes], *, compression: int = zipfile.ZIP_STORED
+) -> bytes:
+    """Make what torch.export.save writes since PyTorch 2.8; `entries` are those below `data/`."""
+    return zipped(
+        {
+            "net/archive_format": b"pt2",
+            "net/byteorder": b"little",
+            "net/data/weights/model_weights_config.json": json.dumps(weights).encode(),
+            **{f"net/data/{name}": content for name, content in entries.items()},
+            "net/models/model.json": b"{}",
+        },
+        compression=compression,
     )
 
 

@@ -15,7 +15,7 @@ from torch.distributed.checkpoint.state_dict_saver import save as save_distribut
 from torch.package.package_exporter import PackageExporter
 
 from tests import handmade, torch_objects
-from tests.handmade import Name, Persistent, TarTensor
+from tests.handmade import Name, Persistent, TarTensor, payload
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -96,25 +96,10 @@ def exported(program: torch.export.ExportedProgram) -> bytes:
 
 
 def export() -> bytes:
-    """Make an archive of torch.export as it is since PyTorch 2.8, with one weight a pickle."""
-    meta = {
-        "dtype": 7, "sizes": [{"as_int": 2}, {"as_int": 3}], "requires_grad": True,
-        "strides": [{"as_int": 3}, {"as_int": 1}], "storage_offset": {"as_int": 0}, "layout": 7,
-    }  # fmt: skip
-    weights = {
-        name: {"path_name": path, "is_param": True, "use_pickle": pickle, "tensor_meta": meta}
-        for name, path, pickle in (("a", "weight_0", False), ("b", "weight_1", True))
-    }
-    return handmade.zipped(
-        {
-            "net/archive_format": b"pt2",
-            "net/byteorder": b"little",
-            "net/data/weights/weight_0": bytes(24),
-            "net/data/weights/weight_1": saved(torch.ones(2, 3)),
-            "net/data/weights/model_weights_config.json": json.dumps({"config": weights}).encode(),
-            "net/models/model.json": b"{}",
-        }
-    )
+    """Make an archive of torch.export with one weight that is a file of torch.save."""
+    weights = {"a": payload(), "b": payload(path_name="weight_1", use_pickle=True)}
+    entries = {"weights/weight_0": bytes(24), "weights/weight_1": saved(torch.ones(2, 3))}
+    return handmade.torch_export({"config": weights}, entries)
 
 
 def packaged(pickles: dict[str, object]) -> bytes:

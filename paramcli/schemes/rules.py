@@ -11,7 +11,7 @@ import re
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-from paramcli.errors import PatternError, UsageError
+from paramcli.errors import PatternError, UsageError, a_few
 from paramcli.schemes.recipes import Rule
 from paramcli.schemes.subject import ROLES
 from paramcli.select import compile_pattern, near
@@ -29,7 +29,6 @@ _SCHEME = re.compile(r"[^\W\d][\w.]*(?:\(.*\))?", re.DOTALL)
 _WRAPPERS = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_forward_module")
 _MODULE = re.compile(r"(?:torch\.)?nn\.(?P<type>[^\W\d]\w*)(?:\.(?P<leaf>.+))?")
 _NOT_WEIGHTS = frozenset({"bias", "norm_bias", "running_mean", "running_var", "counter", "buffer"})
-_SHOWN = 3
 
 
 def written(rule: Rule) -> str:
@@ -158,9 +157,7 @@ def _matches_nothing(
 
 
 def _unmatched(missed: Sequence[Subject]) -> UsageError:
-    shown = ", ".join(f"{one.name} ({one.role}, {list(one.shape)})" for one in missed[:_SHOWN]) + (
-        ", …" if len(missed) > _SHOWN else ""
-    )
+    shown = a_few([f"{one.name} ({one.role}, {list(one.shape)})" for one in missed])
     many = len(missed) > 1
     return UsageError(
         f"no rule matches {len(missed):,} tensor{'s' * many}: {shown}",

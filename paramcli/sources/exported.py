@@ -10,7 +10,7 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from paramcli.errors import DAMAGED, SourceError
+from paramcli.errors import DAMAGED, SourceError, a_few
 from paramcli.sources.bundle import Bundle
 from paramcli.sources.pickles.model import from_tree
 from paramcli.sources.pickles.nodes import Dict, TypedStorage
@@ -37,7 +37,6 @@ _DTYPES = {
 _STRIDED = 7
 _OBJECTS = ("custom_obj_", "opaque_obj_")
 """What names of entries begin with that are pickled objects."""
-_SHOWN = 3
 _MAX_JSON = 1 << 28
 
 
@@ -70,8 +69,7 @@ def open_exported(archive: TorchArchive, request: Request) -> Checkpoint:
 def _noted(objects: list[str]) -> tuple[str, ...]:
     if not objects:
         return ()
-    shown = ", ".join(objects[:_SHOWN]) + (", …" if len(objects) > _SHOWN else "")
-    return (f"not looked into, since they are no tensors: {shown}",)
+    return (f"not looked into, since they are no tensors: {a_few(objects)}",)
 
 
 class _Exported:

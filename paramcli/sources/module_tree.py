@@ -11,7 +11,7 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.parameter import is_lazy
 from torch.nn.utils.parametrize import ParametrizationList, is_parametrized
 
-from paramcli.errors import SourceError
+from paramcli.errors import SourceError, a_few
 from paramcli.owners import Held, Owner
 from paramcli.tensors import DTYPES, DType, Storage, TensorInfo
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Surveyed", "survey"]
 
-_NAMED = 3
 """How many names a note gives."""
 
 _COMPRESSED = ("compressed_indices", "plain_indices", "values")
@@ -66,8 +65,7 @@ def survey(module: nn.Module, *, values: bool) -> Surveyed:
 
 def _note(names: Sequence[str], what: str, why: str) -> str:
     many = len(names) > 1
-    listed = ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
-    return f"{len(names)} {what}{'s' * many} {'are' if many else 'is'} {why}: {listed}"
+    return f"{len(names)} {what}{'s' * many} {'are' if many else 'is'} {why}: {a_few(names)}"
 
 
 def _listed(module: nn.Module) -> list[str] | None:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from paramcli.checkpoint import Checkpoint, Pickle
-from paramcli.errors import SourceError
+from paramcli.errors import SourceError, a_few
 from paramcli.files import is_remote
 from paramcli.files.folders import names_in
 from paramcli.sources.ties import restore_removed
@@ -33,7 +33,6 @@ have brackets too: the parser makes objects of them that are 40 times as large."
 NAMES = "paramcli.names"
 """Where an index keeps every name in order, those without bytes of their own included. It stands in
 its metadata where `weight_map` and the ties of the shards would give another order."""
-_SHOWN = 3
 
 _WEIGHTS = (
     "model.safetensors.index.json", "model.safetensors", "pytorch_model.bin.index.json",
@@ -64,10 +63,10 @@ def main_file(directory: str, names: Sequence[str]) -> str:
             "a directory without a checkpoint in it", path=directory,
             hint=f"what ends in {', '.join(SUFFIXES)}, an index or a .metadata would be one",
         )  # fmt: skip
-    listed = ", ".join(found[:_SHOWN]) + (", …" if len(found) > _SHOWN else "")
     raise SourceError(
-        f"a directory with {len(found)} checkpoints", path=directory, hint=f"name one: {listed}"
-    )
+        f"a directory with {len(found)} checkpoints", path=directory,
+        hint=f"name one: {a_few(found)}",
+    )  # fmt: skip
 
 
 def numbered(names: Sequence[str]) -> list[str]:
@@ -264,11 +263,7 @@ def _problems(
     held = {info.name: name for name, shard in shards.items() for info in shard.entries}
     if held != weight_map or len(held) < sum(len(shard.entries) for shard in shards.values()):
         problems = [*_disagreements(weight_map, entries, shards), *problems]
-    return [
-        f"{len(names):,} {what}: {', '.join(names[:_SHOWN])}{', …' if len(names) > _SHOWN else ''}"
-        for what, names in problems
-        if names
-    ]
+    return [f"{len(names):,} {what}: {a_few(names)}" for what, names in problems if names]
 
 
 def _disagreements(

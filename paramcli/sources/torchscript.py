@@ -14,7 +14,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from paramcli.checkpoint import Checkpoint, in_parts
-from paramcli.errors import SourceError
+from paramcli.errors import SourceError, a_few
 from paramcli.sources.pickles.model import from_tree
 from paramcli.sources.pickles.nodes import Dict, Record, TypedStorage
 from paramcli.sources.pickles.rebuild import strided
@@ -34,7 +34,6 @@ _CLASS = re.compile(r"^class (\w+)\((\w*)\):$((?:\n(?:  .*)?)*)", re.MULTILINE)
 _NAMES = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _REFUSED = "it is a TorchScript archive, for torch.jit.load"
 _MAX_MODULES = 100_000
-_SHOWN = 3
 _OLD_DTYPES = {
     "FLOAT": "float32", "DOUBLE": "float64", "FLOAT16": "float16", "BFLOAT16": "bfloat16",
     "INT64": "int64", "INT32": "int32", "INT16": "int16", "INT8": "int8", "UINT8": "uint8",
@@ -95,8 +94,7 @@ def _classes(archive: TorchArchive) -> dict[str, _Class]:
 def _noted(left_out: list[str]) -> tuple[str, ...]:
     if not left_out:
         return ()
-    names = list(dict.fromkeys(left_out))
-    listed = ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
+    listed = a_few(list(dict.fromkeys(left_out)))
     many = "attributes hold" if len(left_out) > 1 else "attribute holds"
     return (f"{len(left_out):,} {many} tensors that are not in its state dict: {listed}",)
 

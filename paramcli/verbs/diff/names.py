@@ -67,12 +67,15 @@ def parse_rename(text: str) -> Callable[[str], str]:
     if not old or old.endswith("."):
         start = new if not new or new.endswith(".") else f"{new}."
         return lambda name: start + name[len(old) :] if name.startswith(old) else name
-    before, after = old.split("."), new.split(".") if new else []
-    return lambda name: ".".join(replaced(name.split("."), before, after))
+    return lambda name: replaced(name, old, new)
 
 
-def replaced(parts: list[str], before: list[str], after: list[str]) -> Iterator[str]:
-    """Yield the parts of a path with a run of them, wherever it stands, called otherwise."""
+def replaced(name: str, old: str, new: str) -> str:
+    """Put a run of parts of a path, "" for none, wherever another run stands."""
+    return ".".join(_replaced(name.split("."), old.split("."), new.split(".") if new else []))
+
+
+def _replaced(parts: list[str], before: list[str], after: list[str]) -> Iterator[str]:
     at, size = 0, len(before)
     while at < len(parts):
         if parts[at : at + size] == before:

@@ -113,11 +113,9 @@ def _spelled_out(a: str, b: str) -> tuple[tuple[str, str], ...]:
 
 
 def _read(name: str, rules: tuple[tuple[str, str], ...]) -> str:
-    parts = name.split(".")
     for before, after in rules:
-        new = after.split(".") if after else []
-        parts = list(replaced(parts, before.split("."), new)) if before else [*new, *parts]
-    return ".".join(parts)
+        name = replaced(name, before, after) if before else f"{after}.{name}"
+    return name
 
 
 def _shown(pairs: Mapping[str, str]) -> set[tuple[Parts, Parts]]:

@@ -98,7 +98,7 @@ def _by_tiles(a: Checkpoint, one: TensorInfo, b: Checkpoint, other: TensorInfo) 
     """Compare tile by tile, whatever the size; None where they do not both lie in rows."""
     here, there = stretch(a, one), stretch(b, other)
     in_rows = one.contiguous and other.contiguous
-    if here is None or there is None or not in_rows or one.dtype.bits % 8:
+    if here is None or there is None or not in_rows:
         return None
     from paramcli.numeric.turned import Pair, turned
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from paramcli.errors import UsageError
+from paramcli.errors import UsageError, a_few
 from paramcli.schemes.draws import DTYPES as DRAWN
 from paramcli.tensors import DTYPES, Storage
 
@@ -111,5 +111,4 @@ def kept_of(
     extra = [name for name in there if name not in wanted]
     if not extra:
         return kept, ()
-    listed = ", ".join(extra[:_SHOWN]) + (", …" if len(extra) > _SHOWN else "")
-    return kept, (f"{len(extra)} of {base.origin} are not in the target: {listed}",)
+    return kept, (f"{len(extra)} of {base.origin} are not in the target: {a_few(extra)}",)

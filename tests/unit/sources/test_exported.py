@@ -6,7 +6,7 @@ import json
 import warnings
 import zipfile
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ from torch.export.pt2_archive._package import package_pt2
 from paramcli.sources.exported import _DTYPES
 from paramcli.tensors import DTYPES
 from tests import torch_objects
-from tests.handmade import zipped
+from tests.handmade import payload, torch_export, zipped
 from tests.sample_files import exported, files, saved
 
 if TYPE_CHECKING:
@@ -116,19 +116,6 @@ def test_all_element_types_of_torch() -> None:
 # --- archives made by hand -----------------------------------------------------------------------
 
 
-def payload(**changes: Any) -> dict[str, Any]:
-    """Describe two by three float32 that lie in `weight_0`."""
-    meta = {
-        "dtype": 7, "sizes": [{"as_int": 2}, {"as_int": 3}], "requires_grad": True,
-        "device": {"type": "cpu", "index": None}, "strides": [{"as_int": 3}, {"as_int": 1}],
-        "storage_offset": {"as_int": 0}, "layout": 7,
-    }  # fmt: skip
-    described = {"path_name": "weight_0", "is_param": True, "use_pickle": False}
-    top = {key: value for key, value in changes.items() if key in described}
-    inner = {key: value for key, value in changes.items() if key not in described}
-    return {**described, **top, "tensor_meta": {**meta, **inner}}
-
-
 def archive(
     weights: object = None,
     entries: Mapping[str, bytes] | None = None,
@@ -136,16 +123,8 @@ def archive(
     compression: int = zipfile.ZIP_STORED,
 ) -> bytes:
     config = {"config": {"w": payload()}} if weights is None else weights
-    return zipped(
-        {
-            "net/archive_format": b"pt2",
-            "net/byteorder": b"little",
-            "net/data/weights/weight_0": torch.arange(6.0).numpy().tobytes(),
-            "net/data/weights/model_weights_config.json": json.dumps(config).encode(),
-            **{f"net/data/{name}": content for name, content in (entries or {}).items()},
-        },
-        compression=compression,
-    )
+    first = {"weights/weight_0": torch.arange(6.0).numpy().tobytes()}
+    return torch_export(config, first | dict(entries or {}), compression=compression)
 
 
 def test_by_hand(opened: Open) -> None:
