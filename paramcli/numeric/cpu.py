@@ -33,10 +33,9 @@ __all__ = [
 _TOPS = 1 << 16
 
 _SHORT = CHUNK // 3
-"""Bytes that are looked at together where their float64 should stay in cache, too.
+"""Bytes that are looked at together for moments alone: their float64 stay in cache, too.
 
-That is worth more than the fewer calls of a whole chunk, unless halfwords of a 4-byte or longer
-type are counted as well, into a table that is as large as this.
+A table of halfwords is as large as this, so where those are counted fewer chunks are faster.
 """
 FEW = 1 << 13
 """Bytes up to which sorting codes is faster than a table of all that there can be."""
@@ -98,7 +97,7 @@ def _measure(block: Block, *, tops: bool) -> Found:
     total, counts = NOTHING, np.zeros(_TOPS, np.int64) if tops else None
     scratch, halves = np.empty(0), np.empty(min(_SHORT, block.nbytes) // 2, np.uint32)
     with np.errstate(all="ignore"):
-        for raw in chunks(block, _SHORT if block.dtype == "bfloat16" or not tops else None):
+        for raw in chunks(block, None if tops else _SHORT):
             numbers = numbers_of(raw, block, halves)
             if len(scratch) < len(numbers):
                 scratch = np.empty(len(numbers))

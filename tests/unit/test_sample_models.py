@@ -15,17 +15,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file, load_model, save_model
 from torch import Tensor, nn
 
+from sample_models import make
 from sample_models.lenet import LeNet
-from sample_models.make import (
-    FILES,
-    SUMS,
-    build,
-    digests,
-    first_step,
-    recorded,
-    seeded,
-    uniform,
-)
+from sample_models.make import FILES, SUMS, build, digests, recorded, seeded
 from sample_models.mlp import MLP
 from sample_models.net3d import Net3d, weight_init
 from sample_models.network import Network
@@ -281,18 +273,13 @@ def test_check_rebuilds_the_same_bytes() -> None:
     assert (result.returncode, result.stderr) == (0, "")
 
 
-def test_first_step_is_that_of_adamw() -> None:
+def test_first_step_is_that_of_adamw(monkeypatch: pytest.MonkeyPatch) -> None:
     """The step whose bytes no processor changes is the optimizer's own, but for rounding."""
-    results = []
-    for step in (first_step, torch.optim.AdamW.step):
-        net = seeded(MLP())
-        optimizer = torch.optim.AdamW(net.parameters(), lr=3e-4)
-        generator = torch.Generator().manual_seed(1)
-        for param in net.parameters():
-            param.grad = uniform(param.shape, 1e-2, generator)
-        step(optimizer)
-        results.append((net.state_dict(), optimizer.state_dict()))
-    torch.testing.assert_close(results[0], results[1], rtol=1e-6, atol=1e-8)
+    ours = make.trainer_checkpoint()
+    monkeypatch.setattr(make, "first_step", torch.optim.AdamW.step)
+    theirs = make.trainer_checkpoint()
+    torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-8)
+    torch.testing.assert_close(ours["optimizer"], theirs["optimizer"], rtol=1e-6, atol=0)
 
 
 def test_check_names_a_file_that_differs(tmp_path: Path) -> None:
