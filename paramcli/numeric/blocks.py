@@ -96,7 +96,10 @@ def chunks(block: Block, size: int | None = None, buffer: bytearray | None = Non
     size = size or CHUNK
     for piece in _pieces(block, size, buffer):
         raw = np.frombuffer(piece, np.uint8)
-        yield from (raw[at : at + size] for at in range(0, len(raw), size))
+        if len(raw) <= size:
+            yield raw
+        else:
+            yield from (raw[at : at + size] for at in range(0, len(raw), size))
 
 
 def _pieces(block: Block, size: int, buffer: bytearray | None) -> Iterator[memoryview]:

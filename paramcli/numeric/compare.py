@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["comparable", "compare", "differ"]
 
-BLOCK = 64 * CHUNK
+BLOCK = 256 * CHUNK
 """Elements of a pair of blocks: the unit of work, whatever the number of workers."""
 _SMALL_WORK = 1 << 25
 

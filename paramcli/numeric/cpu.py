@@ -9,6 +9,7 @@ import numpy as np
 
 from paramcli.numeric.blocks import CHUNK, chunks
 from paramcli.numeric.codes import CODED, WIDE
+from paramcli.numeric.memory import aligned
 from paramcli.numeric.moments import NOTHING, Moments, merge, scale, times_two_to
 from paramcli.numeric.quantiles import tally
 from paramcli.numeric.squares import squares
@@ -95,12 +96,12 @@ def codes_of(raw: Raw, bits: int, block: Block) -> Numbers:
 def _measure(block: Block, *, tops: bool) -> Found:
     """Measure a block of a wide real type, or of bfloat16."""
     total, counts = NOTHING, np.zeros(_TOPS, np.int64) if tops else None
-    scratch, halves = np.empty(0), np.empty(min(_SHORT, block.nbytes) // 2, np.uint32)
+    scratch, halves = np.empty(0), aligned(min(_SHORT, block.nbytes) // 2, np.uint32)
     with np.errstate(all="ignore"):
         for raw in chunks(block, None if tops else _SHORT):
             numbers = numbers_of(raw, block, halves)
             if len(scratch) < len(numbers):
-                scratch = np.empty(len(numbers))
+                scratch = aligned(len(numbers), np.float64)
             moments, finite = _moments(numbers, scratch)
             total = merge(total, moments)
             if counts is not None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from paramcli.numeric.change import NO_CHANGE, Change, merge
 from paramcli.numeric.codes import COMPLEX
 from paramcli.numeric.gpu import device_of
@@ -37,8 +39,9 @@ class TorchPairs:
         """Compare two blocks."""
         step = 2 if pair.a.dtype in COMPLEX else 1
         total = NO_CHANGE
-        for numbers in side_by_side(pair, self._memory):
-            total = merge(total, self._change(numbers, tolerance, step))
+        with np.errstate(invalid="ignore"):  # signalling NaNs
+            for numbers in side_by_side(pair, self._memory):
+                total = merge(total, self._change(numbers, tolerance, step))
         return total
 
     def _change(self, numbers: Numbers, tolerance: Tolerance | None, step: int) -> Change:

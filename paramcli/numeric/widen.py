@@ -38,11 +38,15 @@ _INTEGERS = {"int8": "i1", "qint8": "i1", "int16": "i2"}
 def parts_of(raw: Raw, block: Block) -> Floats:
     """Real and imaginary parts of complex elements, side by side."""
     elements = raw_elements(raw, block)
-    return widen(elements, block.dtype, np.empty(len(elements))).reshape(-1, 2)
+    with np.errstate(invalid="ignore"):
+        return widen(elements, block.dtype, np.empty(len(elements))).reshape(-1, 2)
 
 
 def widen(elements: Elements, dtype: str, out: Floats) -> Floats:
-    """Numbers of `raw_elements` as float64, in `out` as far as they reach."""
+    """Numbers of `raw_elements` as float64, in `out` as far as they reach.
+
+    Within `np.errstate` of the caller's: signalling NaNs are no error.
+    """
     dtype = COMPLEX.get(dtype, dtype)
     if dtype == "bfloat16":
         single = elements.astype(np.uint32)
@@ -63,8 +67,7 @@ def widen(elements: Elements, dtype: str, out: Floats) -> Floats:
 
 def _copied(elements: Elements, out: Floats) -> Floats:
     found = out[: len(elements)]
-    with np.errstate(invalid="ignore"):  # signalling NaNs
-        np.copyto(found, elements, casting="unsafe")
+    np.copyto(found, elements, casting="unsafe")
     return found
 
 

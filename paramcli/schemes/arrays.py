@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 
+from paramcli.numeric.memory import aligned
 from paramcli.schemes.rounding import store
 
 if TYPE_CHECKING:
@@ -94,11 +95,13 @@ class NumpyArrays:
 
     def empty(self, dtype: str, count: int) -> Array:
         """Make room for `count` numbers."""
-        return np.empty(count, dtype)
+        return aligned(count, dtype)
 
     def steps(self, step: int, count: int) -> Array:
         """Make the multiples of a step by 0 to `count`, as words: here without a sign."""
-        return np.arange(count, dtype=np.uint64) * np.uint64(step)
+        found = aligned(count, np.uint64)
+        np.multiply(np.arange(count, dtype=np.uint64), np.uint64(step), found)
+        return found
 
     def word(self, value: int) -> Array:
         """Make a scalar of 64 bits to compute with words."""
