@@ -35,7 +35,7 @@ for child in filter(None, children):
 os._exit(0)
 """
 _OURS_IMPORTS = """
-from paramcli.numeric.workers import available
+from paramcli.workers import available
 from paramcli.schemes.draws import Filler, Normal, TruncatedNormal, Uniform
 from paramcli.schemes.stream import key
 """

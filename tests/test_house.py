@@ -22,6 +22,7 @@ LAYERS = [
     "paramcli.errors",
     "paramcli.ranks",
     "paramcli.files",
+    "paramcli.workers",
     "paramcli.lock",
     "paramcli.owners",
     "paramcli.tensors",

@@ -1,23 +1,24 @@
-"""Whether stretches of files hold the same bytes: libc's memcmp over windows that stay in cache.
+"""Whether stretches of files hold the same bytes: libc's memcmp over windows of both.
 
-Windows are read rather than mapped: as fast from the page cache, and a file that shrinks meanwhile
-gives an error, where a mapping would kill the process. Threads share the work, since reading and
-comparing both let the interpreter go.
+Forked workers map the windows. Where there is no fork, or little to do, they are read, and by
+threads where files are far away: those wait.
 """
 
 from __future__ import annotations
 
+import mmap
 import os
 import threading
 from contextlib import ExitStack
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from paramcli import ranks
 from paramcli.files import File, open_file
+from paramcli.files.mapped import mapped
+from paramcli.workers import spread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from paramcli.content.places import Stretch
 
@@ -25,15 +26,15 @@ if TYPE_CHECKING:
 
 __all__ = ["WINDOW", "equal"]
 
-WINDOW = 1 << 21
-"""Most bytes of each side that are read at a time."""
-_FIRST = 8
-"""Such a part of that is read first of a large pair: most that differ do so from the beginning."""
-_THREADS = 32
-"""Most threads: more would find memory busy, and fill too much of it with windows."""
+WINDOW = 1 << 22
+"""Most bytes of each side that are compared at a time."""
+_FIRST = 16
+"""Such a part of that comes first of a large pair: most that differ do so from the beginning."""
+_MOST = 32
+"""Most workers: more would find memory busy."""
 _REQUESTS = 8
-_SMALL_WORK = 4 << 20
-"""Bytes below which starting threads would take longer than the work."""
+_SMALL_WORK = 1 << 25
+"""Bytes below which starting workers would take longer than the work."""
 
 
 @cache
@@ -57,31 +58,26 @@ def equal(
     done with. Raises SourceError where a file ends early.
     """
     verdicts = [True] * len(pairs)
-    total = sum(a.nbytes for a, _ in pairs)
+    windows = list(_windows(pairs))
+    total = sum(map(_nbytes, windows))
     with ExitStack() as stack:
         files = {
             path: stack.enter_context(open_file(path))
             for path in {stretch.file for pair in pairs for stretch in pair}
         }
-        own = ranks.rank()
-        dealt = ranks.dealt(_windows(pairs), lambda window: window.a[1] - window.a[0])
-        mine = (window for rank, window in dealt if rank == own)
-        work = _Work(mine, files, verdicts, progress)
-        count = min(workers, _THREADS) if total > _SMALL_WORK else 1
-        if any(file.far for file in files.values()):
-            count = min(_REQUESTS, 1 + total // WINDOW)  # threads that wait for other machines
-        others = [threading.Thread(target=work.run, daemon=True) for _ in range(count - 1)]
-        for thread in others:
-            thread.start()
-        try:
-            work.run()
-        finally:
-            work.stop()
-            for thread in others:
-                thread.join()
-        if work.error is not None:
-            raise work.error
-    return ranks.everywhere(verdicts)
+        far = any(file.far for file in files.values())
+        if far:
+            workers = min(_REQUESTS, 1 + total // WINDOW)
+        elif total < _SMALL_WORK:
+            workers = 1
+        work = _Work(files, len(pairs))
+        results = spread(work.compare, windows, min(workers, _MOST), _nbytes, threads=far)
+        for window, unlike in zip(windows, results, strict=True):
+            for number in unlike:
+                verdicts[number] = False
+            if progress is not None:
+                progress(_nbytes(window))
+    return verdicts
 
 
 class _Window(NamedTuple):
@@ -126,58 +122,51 @@ def _windows(pairs: Sequence[Pair]) -> Iterator[_Window]:
         yield _Window(files, (start, end), (other_start, other_end), parts)
 
 
+def _nbytes(window: _Window) -> int:
+    return sum(part[3] for part in window.parts)
+
+
 class _Work:
-    """The windows that are left, taken by any number of threads."""
+    """Compares windows, in any number of processes or threads."""
 
-    def __init__(
-        self,
-        windows: Iterator[_Window],
-        files: dict[str, File],
-        verdicts: list[bool],
-        progress: Callable[[int], None] | None,
-    ) -> None:
-        self._windows, self._files, self._verdicts = windows, files, verdicts
-        self._progress = progress
-        self._lock = threading.Lock()
-        self.error: Exception | None = None
+    def __init__(self, files: Mapping[str, File], pairs: int) -> None:
+        self._files = files
+        self._unlike = mmap.mmap(-1, pairs + 1)  # shared by the workers
+        self._spare = _Spare()
 
-    def stop(self) -> None:
-        """Leave what no thread has taken yet."""
-        with self._lock:
-            self._windows = iter(())
-
-    def run(self) -> None:
-        """Take windows until none is left."""
-        left, right = bytearray(WINDOW), bytearray(WINDOW)
-        views, addresses = (memoryview(left), memoryview(right)), (_address(left), _address(right))
-        try:
-            while (window := self._next()) is not None:
-                self._compare(window, views, addresses)
-        except Exception as error:  # noqa: BLE001 - raised again where the threads are joined
-            self.error = error
-            self.stop()
-
-    def _next(self) -> _Window | None:
-        with self._lock:
-            return next(self._windows, None)
-
-    def _compare(
-        self, window: _Window, views: tuple[memoryview, memoryview], addresses: tuple[int, int]
-    ) -> None:
+    def compare(self, window: _Window) -> list[int]:
+        """Return the numbers of the pairs that differ here, but of those known to differ."""
+        if all(self._unlike[number] for number, *_ in window.parts):
+            return []
         (file, other), a, b, parts = window
-        if any(self._verdicts[part[0]] for part in parts):
-            self._files[file].fill(views[0][: a[1] - a[0]], a[0])
-            self._files[other].fill(views[1][: b[1] - b[0]], b[0])
-            (left, right), memcmp = addresses, _memcmp()
-            for number, at, there, size in parts:
-                if memcmp(left + at, right + there, size):
-                    self._verdicts[number] = False
-        if self._progress is not None:
-            with self._lock:
-                self._progress(sum(part[3] for part in parts))
+        ours = self._bytes(self._files[file], *a, self._spare.left)
+        theirs = self._bytes(self._files[other], *b, self._spare.right)
+        left, right, memcmp = _address(ours), _address(theirs), _memcmp()
+        found = [
+            number
+            for number, at, there, size in parts
+            if not self._unlike[number] and memcmp(left + at, right + there, size)
+        ]
+        for number in found:
+            self._unlike[number] = 1
+        return found
+
+    def _bytes(self, file: File, start: int, end: int, spare: bytearray) -> memoryview:
+        found = mapped(file, start, end - start)
+        if found is None:
+            found = memoryview(spare)[: end - start]
+            file.fill(found, start)
+        return found
 
 
-def _address(buffer: bytearray) -> int:
+class _Spare(threading.local):
+    """Where a thread reads windows to."""
+
+    def __init__(self) -> None:
+        self.left, self.right = bytearray(WINDOW), bytearray(WINDOW)
+
+
+def _address(view: memoryview) -> int:
     import ctypes
 
-    return ctypes.addressof((ctypes.c_char * len(buffer)).from_buffer(buffer))
+    return ctypes.addressof(ctypes.c_char.from_buffer(view)) if len(view) else 0

@@ -1,8 +1,4 @@
-"""Where a tensor's elements lie: stretches of a file that one worker reads on its own.
-
-Bytes are read into a buffer rather than mapped: as fast from the page cache, and a file that
-shrinks meanwhile gives an error, where a mapping would kill the process.
-"""
+"""Where a tensor's elements lie: stretches of a file that one worker looks at on its own."""
 
 from __future__ import annotations
 
@@ -11,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from paramcli.files import open_file
+from paramcli.files.mapped import mapped
 from paramcli.numeric.gather import Gathered
 
 if TYPE_CHECKING:
@@ -28,6 +25,10 @@ __all__ = ["BLOCK", "CHUNK", "Block", "chunks", "gathered", "placed"]
 CHUNK = 3 << 18
 """Most bytes that are looked at together: they stay in the cache of a core. A multiple of three,
 since four numbers of six bits fill three bytes."""
+_MAPPED = 1 << 23
+"""Bytes that are mapped together."""
+_NUMBER = 8
+"""Bytes of the largest number."""
 BLOCK = 64 * CHUNK
 """Most bytes of a block: the unit of work, and of merging, whatever the number of workers."""
 
@@ -103,16 +104,27 @@ def chunks(block: Block, size: int | None = None, buffer: bytearray | None = Non
 
 
 def _pieces(block: Block, size: int, buffer: bytearray | None) -> Iterator[memoryview]:
-    """Yield a block as it comes: whole if it is in memory, else some chunks at a time, or one."""
+    """Yield a block as it comes: whole if it is in memory, else some chunks at a time, or one.
+
+    What is mapped begins where a number may: those that do not are slow to compute with.
+    """
     if isinstance(block.data, memoryview):
         yield block.data
     elif block.data is not None:
         yield from block.data.pieces(block.offset, block.offset + block.nbytes, size)
     else:
-        room = memoryview(buffer or bytearray(min(size, block.nbytes)))[:size]
         with open_file(block.file) as file:
             file.expect(block.offset, block.nbytes)
-            for done in range(0, block.nbytes, size):
-                piece = room[: block.nbytes - done]
-                file.fill(piece, block.offset + done)
-                yield piece
+            in_step = not (file.start + block.offset) % _NUMBER
+            room = memoryview(buffer or bytearray(min(size, block.nbytes)))[:size]
+            step = max(1, _MAPPED // size) * size
+            for begin in range(0, block.nbytes, step):
+                end = min(begin + step, block.nbytes)
+                whole = mapped(file, block.offset + begin, end - begin) if in_step else None
+                if whole is not None:
+                    yield whole
+                    continue
+                for done in range(begin, end, size):
+                    piece = room[: end - done]
+                    file.fill(piece, block.offset + done)
+                    yield piece

@@ -10,7 +10,7 @@ from paramcli.numeric.change import NO_CHANGE, merge
 from paramcli.numeric.codes import CODED, COMPLEX
 from paramcli.numeric.pairs import CHUNK, NumpyPairs, PairOfBlocks
 from paramcli.numeric.summary import measurable
-from paramcli.numeric.workers import spread, worth
+from paramcli.workers import spread, worth
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

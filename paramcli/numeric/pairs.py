@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["CHUNK", "Numbers", "NumpyPairs", "PairOfBlocks", "change", "side_by_side"]
 
 CHUNK = 1 << 15
-"""Elements that are compared together: as float64, three runs of them stay in a core's own cache."""
+"""Elements that are compared together: as float64, three runs of them stay in cache."""
 _EXACT = 1 << 53
 
 
@@ -101,7 +101,8 @@ def side_by_side(pair: PairOfBlocks, memory: Memory) -> Iterator[Numbers]:
         one, other = map(_native, map(raw_elements, raws, pair))
         a, b = widen(one, pair.a.dtype, first), widen(other, pair.b.dtype, second)
         bits = (one, other) if same else (a, b)
-        mask = np.not_equal(*map(_as_bits, bits), out=memory.unlike[: len(bits[0])])
+        left, right = map(_as_bits, bits)
+        mask = np.not_equal(left, right, out=memory.unlike[: len(left)])
         yield Numbers(a, b, mask, _exact(one, other) if same else None)
 
 

@@ -14,7 +14,7 @@ from paramcli.numeric.blocks import CHUNK, Block, gathered, placed
 from paramcli.numeric.codes import CODED, COMPLEX, WIDE, values
 from paramcli.numeric.gather import in_storage_order
 from paramcli.numeric.moments import NOTHING, Moments, merge
-from paramcli.numeric.workers import spread, worth
+from paramcli.workers import spread, worth
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from paramcli.files import open_file
-from paramcli.numeric.workers import spread
+from paramcli.workers import spread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

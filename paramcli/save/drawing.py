@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from paramcli import ranks
-from paramcli.numeric.workers import spread, worth
 from paramcli.save.output import PIECE
+from paramcli.workers import spread, worth
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence

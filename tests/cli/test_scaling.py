@@ -11,9 +11,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from paramcli import workers
 from paramcli.cli import main
 from paramcli.content import equal
-from paramcli.numeric import workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -140,7 +140,7 @@ def test_work_grows_with_names(
     command: str, folders: list[Folder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workers, "available", lambda: 1)
-    monkeypatch.setattr(equal, "_SMALL_WORK", 1 << 40)  # what threads run is not counted
+    monkeypatch.setattr(equal, "_SMALL_WORK", 1 << 40)  # what workers run is not counted
     monkeypatch.chdir(tmp_path)
     counts: list[int] = []
     for folder in folders:

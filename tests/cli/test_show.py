@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 import torch
 
-from paramcli import sources
+from paramcli import sources, workers
 from paramcli.commands import streams
-from paramcli.numeric import summary, workers
+from paramcli.numeric import summary
 from sample_models.lenet import LeNet
 from tests import sample_files, torch_objects
 from tests.test_house import guarded

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from paramcli.numeric.workers import available
 from paramcli.select import select
 from paramcli.sharing import share
 from paramcli.verbs.diff.pairing import pair
@@ -21,6 +20,7 @@ from paramcli.verbs.diff.summary import likely_cause, modules
 from paramcli.verbs.diff.ties import compare_ties
 from paramcli.verbs.diff.turned import is_transpose
 from paramcli.verbs.diff.values import How, Verdicts, compare_values, metrics_of
+from paramcli.workers import available
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

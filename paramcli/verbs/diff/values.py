@@ -9,8 +9,8 @@ from paramcli.content.equal import equal
 from paramcli.content.places import side_by_side
 from paramcli.errors import UsageError
 from paramcli.numeric.change import NO_CHANGE, Change, merge
-from paramcli.numeric.workers import available
 from paramcli.verbs.diff.report import Metrics, ValueChange
+from paramcli.workers import available
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from paramcli.checkpoint import Checkpoint
 from paramcli.errors import ParamcliError
-from paramcli.numeric.workers import available
 from paramcli.owners import Owner
 from paramcli.schemes.recipe import write_recipe
 from paramcli.schemes.stream import key
+from paramcli.workers import available
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -15,8 +15,8 @@ from paramcli.content.digest import digest
 from paramcli.content.equal import equal
 from paramcli.content.places import Stretch, stretch
 from paramcli.content.samples import Sampler
-from paramcli.numeric.workers import available
 from paramcli.verbs.tie.report import Equal, LeftOut
+from paramcli.workers import available
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

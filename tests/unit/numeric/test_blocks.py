@@ -15,6 +15,7 @@ from torch import Tensor
 
 import paramcli
 from paramcli.errors import SourceError
+from paramcli.files import mapped
 from paramcli.numeric import blocks
 from paramcli.numeric.blocks import chunks, gathered, placed
 from paramcli.numeric.gather import gather
@@ -125,6 +126,39 @@ def test_blocks_cover_a_tensor_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert {block.nbytes for block in plan[:-1]} == {384}
     content = b"".join(bytes(chunk) for block in plan for chunk in blocks.chunks(block))
     assert content == torch.arange(1000).numpy().tobytes()
+
+
+@FEW
+@given(
+    dtypes=st.lists(st.sampled_from(["float32", "bfloat16", "complex128", "int8"]), max_size=4),
+    ahead=st.integers(0, 9),
+    chunk=st.sampled_from([48, 96, 960]),
+    window=st.sampled_from([1, 200, 1 << 20]),
+)
+def test_what_is_mapped_is_what_is_read(
+    dtypes: list[str], ahead: int, chunk: int, window: int, folder: Path
+) -> None:
+    """Whether numbers begin where they should in the file, or not."""
+    tensors = {f"{at}": made(dtype, 500 + at, seed=at) for at, dtype in enumerate(dtypes)}
+    saved(folder / "x.pt", **tensors)
+    content = bytes(ahead) + (folder / "x.pt").read_bytes()
+    (folder / "moved").write_bytes(content)
+    checkpoint = paramcli.open(str(folder / "x.pt"))
+    with pytest.MonkeyPatch.context() as patched:
+        cut_small(patched, chunk, 40)
+        patched.setattr(blocks, "_MAPPED", window)
+        patched.setattr(mapped, "LEAST", 1)
+        plan = [
+            block._replace(file=str(folder / "moved"), offset=block.offset + ahead)
+            for info in checkpoint
+            for block in placed(checkpoint, info) or ()
+        ]
+        read = [bytes(chunk) for block in plan for chunk in chunks(block)]
+        patched.setattr(mapped, "_allowed", [True])
+        assert [bytes(chunk) for block in plan for chunk in chunks(block)] == read
+    assert b"".join(read) == b"".join(
+        content[block.offset : block.offset + block.nbytes] for block in plan
+    )
 
 
 def test_the_sizes_suit_every_type() -> None:

@@ -16,7 +16,8 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
 
 from paramcli import ranks
-from paramcli.errors import ParamcliError
+from paramcli.errors import ParamcliError, SourceError
+from paramcli.files.mapped import allow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -57,28 +58,26 @@ def spread(
     jobs: Sequence[Job],
     workers: int | None = None,
     cost: Callable[[Job], int] = lambda _: 1,
+    *,
+    threads: bool = False,
 ) -> Iterator[Result]:
     """Yield `work(job)` for each job in order, done by as many workers at once, of every rank.
 
-    Ranks have shares of one `cost`, of bytes say, as near as may be. Raises what `work` raises, and
-    ParamcliError where a worker is killed.
+    Ranks have shares of one `cost`, of bytes say, as near as may be. `threads` is for work that
+    waits. Raises what `work` raises, and ParamcliError where a worker is killed.
     """
+
+    def done(some: Sequence[Job]) -> Iterator[Result]:
+        count = min(workers or available(), len(some))
+        if count <= 1:
+            return map(work, some)
+        way = _forked if hasattr(os, "fork") and not threads else _threaded
+        return way(work, some, count)
+
     if ranks.size() > 1:
-        yield from ranks.shared(lambda mine: list(_spread(work, mine, workers)), jobs, cost)
+        yield from ranks.shared(lambda mine: list(done(mine)), jobs, cost)
     else:
-        yield from _spread(work, jobs, workers)
-
-
-def _spread(
-    work: Callable[[Job], Result], jobs: Sequence[Job], workers: int | None
-) -> Iterator[Result]:
-    count = min(workers or available(), len(jobs))
-    if count <= 1:
-        yield from map(work, jobs)
-    elif hasattr(os, "fork"):
-        yield from _forked(work, jobs, count)
-    else:
-        yield from _threaded(work, jobs, count)
+        yield from done(jobs)
 
 
 def _threaded(work: Callable[[Job], Result], jobs: Sequence[Job], count: int) -> Iterator[Result]:
@@ -158,6 +157,11 @@ def _heard(crew: dict[Connection, BaseProcess]) -> Iterator[tuple[int, _Outcome[
             worker = crew.pop(reader)
             worker.join()
             reader.close()
+            if worker.exitcode == -signal.SIGBUS:
+                raise SourceError(
+                    "a file cannot be read to its end any more",
+                    hint="something else writes to it, or its disk fails",
+                ) from None
             if worker.exitcode or not crew:
                 raise ParamcliError(
                     "a worker process was killed", hint="perhaps for want of memory; try again"
@@ -177,6 +181,8 @@ def _labour(
 ) -> None:  # fmt: skip
     """Do the batches whose numbers this process reads, until none is left."""
     _leave_with_parent()
+    signal.signal(signal.SIGBUS, signal.SIG_DFL)  # not what whoever started it makes of it
+    allow()
     with suppress(BrokenPipeError):
         while number := numbers.read(_WIDTH):
             batch = int.from_bytes(number, "little")

@@ -16,10 +16,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from paramcli import workers
 from paramcli.errors import ParamcliError, SourceError
-from paramcli.numeric import summary, workers
+from paramcli.files import File
+from paramcli.files.mapped import mapped
+from paramcli.numeric import summary
 from paramcli.numeric.summary import Summary, summarize
-from paramcli.numeric.workers import available, spread
+from paramcli.workers import available, spread
 from tests.unit.numeric.reference import (
     COMPLEX,
     ORDINARY,
@@ -145,6 +148,28 @@ def test_a_worker_that_is_killed_is_one_error() -> None:
     assert active_children() == []
 
 
+def looked_at(path: Path) -> int:
+    """Look at a file that shrinks after it was mapped."""
+    with File(str(path)) as file:
+        view = mapped(file, 0, file.size)
+        assert view is not None
+        os.truncate(path, 0)
+        return view[-1]
+
+
+@needs_fork
+def test_a_worker_that_a_file_kills_says_so(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    paths = [tmp_path / name for name in "ab"]
+    for path in paths:
+        path.write_bytes(bytes(1 << 20))
+    with pytest.raises(SourceError, match="a file cannot be read to its end") as caught:
+        list(spread(looked_at, paths, 2))
+    assert caught.value.hint is not None
+    assert capfd.readouterr() == ("", "")
+
+
 def left(number: int) -> int:
     sys.exit(number)
 
@@ -173,7 +198,7 @@ def test_workers_are_deaf_to_interrupts() -> None:
 # One of two workers is done and waits, the other acts and would then work without end.
 ENDLESS = """
 import os, signal, sys
-from paramcli.numeric.workers import spread
+from paramcli.workers import spread
 
 def work(number):
     if number:
