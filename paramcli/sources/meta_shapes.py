@@ -1,0 +1,152 @@
+"""What constructors compute on the meta device, by shapes alone.
+
+For most of it torch would import its compiler, which takes as long as all else together. So what
+is common is answered here: for dense tensors in row-major order, with the shape, the type and the
+order that it would have on the CPU. What is not as simple is left to torch, and so is every error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+__all__ = ["Shapes"]
+
+_SMALL = 1 << 20
+"""Numbers that are computed sooner than the compiler is imported."""
+_META = torch.device("meta")
+
+
+class Shapes(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Answers operations on the meta device where it can."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Keep torch from importing its compiler only to leave this alone."""
+        return False
+
+    def __torch_dispatch__(
+        self,
+        func: Any,  # noqa: ANN401 - an operator, for which torch has no public type
+        types: object,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> object:
+        kwargs = kwargs or {}
+        tensors = [value for value in tree_leaves((args, kwargs)) if isinstance(value, Tensor)]
+        device = kwargs.get("device") or (tensors[0].device if tensors else None)
+        plain = all(map(_is_plain, tensors)) and kwargs.keys().isdisjoint({"memory_format", "out"})
+        found = None
+        if plain and device == _META:
+            answer = _ANSWERS.get(func.overloadpacket, _elementwise)
+            with contextlib.suppress(Exception):
+                found = answer(_Call(func, args, kwargs, tensors))
+        return func(*args, **kwargs) if found is None else found
+
+
+class _Call(NamedTuple):
+    """An operator, its arguments, and the tensors among them."""
+
+    func: Any
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    tensors: Sequence[Tensor]
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    dense = type(tensor) in {Tensor, nn.Parameter} and tensor.layout is torch.strided
+    return dense and tensor.is_meta and tensor.is_contiguous()
+
+
+def _elementwise(call: _Call) -> Tensor | None:
+    """Numbers each made of those at the same place, or in place of them drawn ones."""
+    first, tags = call.tensors[0], call.func.tags
+    in_place = call.func.overloadpacket.__name__.endswith("_")
+    if torch.Tag.nondeterministic_seeded in tags:
+        return first if in_place and first.is_floating_point() else None
+    if torch.Tag.pointwise not in tags or torch.Tag.inplace_view in tags:
+        return None
+    dtype = call.func(*tree_map(_one, call.args), **tree_map(_one, call.kwargs)).dtype
+    shape = np.broadcast_shapes(*(each.shape for each in call.tensors))
+    if not in_place:
+        return _empty(shape, dtype)
+    return first if shape == first.shape else None
+
+
+def _sized(call: _Call) -> Tensor:
+    """Numbers drawn anew: the first argument is the shape."""
+    return _empty(call.args[0], call.kwargs.get("dtype") or torch.get_default_dtype())
+
+
+def _alike(call: _Call) -> Tensor:
+    """Other numbers in the shape of a tensor."""
+    return _empty(call.tensors[0].shape, call.kwargs.get("dtype") or call.tensors[0].dtype)
+
+
+def _product(call: _Call) -> Tensor | None:
+    """The product of matrices, or of many."""
+    one, other = call.tensors
+    fit = one.shape[:-2] == other.shape[:-2] and one.shape[-1] == other.shape[-2]
+    shape = (*one.shape[:-1], other.shape[-1])
+    return _empty(shape, one.dtype) if fit and one.dtype == other.dtype else None
+
+
+def _moved(call: _Call) -> Tensor | None:
+    """No more numbers than there were, in other places: computed, from ones."""
+    return _computed(call) if sum(map(torch.numel, call.tensors)) <= _SMALL else None
+
+
+def _ranged(length: Callable[..., float]) -> Callable[[_Call], Tensor | None]:
+    """So many numbers as the arguments say: computed."""
+    return lambda call: _computed(call) if length(*call.args) <= _SMALL else None
+
+
+def _range(start: float, end: float | None = None, step: float = 1) -> float:
+    return abs((start if end is None else end - start) / step)
+
+
+def _computed(call: _Call) -> Tensor:
+    def ones(value: object) -> object:
+        if not isinstance(value, Tensor):
+            return value
+        return torch.ones(value.shape, dtype=value.dtype, device="cpu")
+
+    device = {"device": "cpu"} if "device" in call.kwargs else {}
+    made = call.func(*tree_map(ones, call.args), **{**call.kwargs, **device})
+    return torch.empty_strided(made.shape, made.stride(), dtype=made.dtype, device=_META)
+
+
+def _one(value: object) -> object:
+    """Stand for a tensor by one number in as many dimensions, which gives the same type."""
+    if not isinstance(value, Tensor):
+        return value
+    return torch.ones([1] * value.dim(), dtype=value.dtype, device="cpu")
+
+
+def _empty(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+    return torch.empty(shape, dtype=dtype, device=_META)
+
+
+_aten = torch.ops.aten
+_LIKE = (
+    _aten.zeros_like, _aten.ones_like, _aten.full_like, _aten.empty_like, _aten.rand_like,
+    _aten.randn_like, _aten.tril, _aten.triu,
+)  # fmt: skip
+_ANSWERS: dict[object, Callable[[_Call], Tensor | None]] = {
+    **dict.fromkeys((_aten.rand, _aten.randn), _sized),
+    **dict.fromkeys(_LIKE, _alike),
+    **dict.fromkeys((_aten.mm, _aten.bmm), _product),
+    **dict.fromkeys((_aten.cat, _aten.stack, _aten.cumsum, _aten.roll, _aten.flip), _moved),
+    _aten.arange: _ranged(_range),
+    _aten.linspace: _ranged(lambda _start, _end, steps: steps),
+    _aten.eye: _ranged(lambda rows, columns=None: rows * (columns or rows)),
+}
