@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from paramcli.numeric.blocks import CHUNK, chunks
+from paramcli.numeric.blocks import chunks
 from paramcli.numeric.codes import CODED, WIDE
-from paramcli.numeric.memory import aligned
+from paramcli.numeric.memory import Kept, aligned
 from paramcli.numeric.moments import NOTHING, Moments, merge, scale, times_two_to
 from paramcli.numeric.quantiles import tally
 from paramcli.numeric.squares import squares
 from paramcli.numeric.widen import parts_of
+from paramcli.tensors import DTYPES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,11 +34,13 @@ __all__ = [
 
 _TOPS = 1 << 16
 
-_SHORT = CHUNK // 3
-"""Bytes that are looked at together for moments alone: their float64 stay in cache, too.
+_SHORT = 1 << 16
+"""Elements that are looked at together for moments alone: as float64 they stay in cache, too.
 
 A table of halfwords is as large as this, so where those are counted fewer chunks are faster.
 """
+_widened_to, _centred_in = Kept(np.uint32), Kept(np.float64)
+
 FEW = 1 << 13
 """Bytes up to which sorting codes is faster than a table of all that there can be."""
 
@@ -96,43 +99,38 @@ def codes_of(raw: Raw, bits: int, block: Block) -> Numbers:
 def _measure(block: Block, *, tops: bool) -> Found:
     """Measure a block of a wide real type, or of bfloat16."""
     total, counts = NOTHING, np.zeros(_TOPS, np.int64) if tops else None
-    scratch, halves = np.empty(0), aligned(min(_SHORT, block.nbytes) // 2, np.uint32)
     with np.errstate(all="ignore"):
-        for raw in chunks(block, None if tops else _SHORT):
-            numbers = numbers_of(raw, block, halves)
-            if len(scratch) < len(numbers):
-                scratch = aligned(len(numbers), np.float64)
-            moments, finite = _moments(numbers, scratch)
+        for raw in chunks(block, None if tops else DTYPES[block.dtype].nbytes(_SHORT)):
+            moments, finite = _moments(numbers_of(raw, block, _widened_to))
             total = merge(total, moments)
             if counts is not None:
                 counts += np.bincount(_halfwords(finite)[:, -1], minlength=_TOPS)
     return Found(total, None if counts is None else sparse(counts))
 
 
-def numbers_of(raw: Raw, block: Block, room: NDArray[np.uint32] | None = None) -> Numbers:
+def numbers_of(raw: Raw, block: Block, kept: Kept | None = None) -> Numbers:
     """Numbers of a wide type in bytes of a block; bfloat16 as float32, in an order of its own.
 
-    Those lie in `room`, where it is given and large enough.
+    Those lie in what is `kept`, if it is given, until the next do.
     """
     if block.dtype == "bfloat16":
-        return _widened(raw.view("<u2").byteswap().view(np.uint8) if block.swapped else raw, room)
+        return _widened(raw.view("<u2").byteswap().view(np.uint8) if block.swapped else raw, kept)
     return raw.view(f"{'>' if block.swapped else '<'}{WIDE[block.dtype]}")
 
 
-def _widened(raw: Raw, room: NDArray[np.uint32] | None) -> NDArray[np.float32]:
+def _widened(raw: Raw, kept: Kept | None) -> NDArray[np.float32]:
     """Little-endian bfloat16 as float32, two at a time: the second of each pair, then the first."""
     if raw.nbytes % 4:
         return (raw.view("<u2").astype(np.uint32) << 16).view(np.float32)
     pairs = raw.view("<u4")
-    if room is None or len(room) < 2 * len(pairs):
-        room = np.empty(2 * len(pairs), np.uint32)
-    bits = room[: 2 * len(pairs)].reshape(2, -1)
+    room = aligned(2 * len(pairs), np.uint32) if kept is None else kept.room(2 * len(pairs))
+    bits = room.reshape(2, -1)
     np.bitwise_and(pairs, 0xFFFF0000, out=bits[0])
     np.left_shift(pairs, 16, out=bits[1])
     return bits.reshape(-1).view(np.float32)
 
 
-def _moments(numbers: Numbers, scratch: NDArray[np.float64]) -> tuple[Moments, Numbers]:
+def _moments(numbers: Numbers) -> tuple[Moments, Numbers]:
     """Moments of a chunk, and its finite elements."""
     low, high = numbers.min(), numbers.max()
     nan = positive = negative = 0
@@ -151,7 +149,7 @@ def _moments(numbers: Numbers, scratch: NDArray[np.float64]) -> tuple[Moments, N
         if zeros and numbers.dtype.kind == "f":
             minus = int(np.count_nonzero(np.signbit(numbers[is_zero])))
     n = len(numbers)
-    centred = scratch[:n]
+    centred = _centred_in.room(n)
     np.copyto(centred, numbers, casting="unsafe")
     low, high = low.item(), high.item()
     power = scale(low, high)
@@ -181,10 +179,9 @@ def _measure_complex(block: Block) -> tuple[Moments, Moments]:
             nan = np.isnan(parts).any(axis=1)
             inf = np.isinf(parts).any(axis=1) & ~nan
             finite = parts[~(nan | inf)]
-            scratch = np.empty(len(finite))
             for axis in range(2):
                 column = np.ascontiguousarray(finite[:, axis])
-                found = _moments(column, scratch)[0] if len(column) else NOTHING
+                found = _moments(column)[0] if len(column) else NOTHING
                 if axis == 0:
                     zeros = int(np.count_nonzero((finite == 0).all(axis=1)))
                     found = found._replace(
