@@ -71,13 +71,22 @@ def spread(
         count = min(workers or available(), len(some))
         if count <= 1:
             return map(work, some)
-        way = _forked if hasattr(os, "fork") and not threads else _threaded
+        way = _threaded if threads or not _may_fork() else _forked
         return way(work, some, count)
 
     if ranks.size() > 1:
         yield from ranks.shared(lambda mine: list(done(mine)), jobs, cost)
     else:
         yield from done(jobs)
+
+
+def _may_fork() -> bool:
+    """Whether there is fork, and this process may have children: pools of others' may not."""
+    if not hasattr(os, "fork"):
+        return False
+    from multiprocessing import current_process
+
+    return not current_process().daemon
 
 
 def _threaded(work: Callable[[Job], Result], jobs: Sequence[Job], count: int) -> Iterator[Result]:

@@ -148,6 +148,23 @@ def test_a_worker_that_is_killed_is_one_error() -> None:
     assert active_children() == []
 
 
+def shared_again() -> None:
+    """Be a worker of somebody else's pool, which may have no children."""
+    found = list(spread(squared, range(9), 2))
+    same = [number * number for number in range(9)] == [result[0] for result in found]
+    sys.exit(0 if same and {result[1] for result in found} == {os.getpid()} else 1)
+
+
+@needs_fork
+def test_a_process_that_may_have_no_children_has_threads() -> None:
+    from multiprocessing import get_context
+
+    worker = get_context("fork").Process(target=shared_again, daemon=True)
+    worker.start()
+    worker.join(60)
+    assert worker.exitcode == 0
+
+
 def looked_at(path: Path) -> int:
     """Look at a file that shrinks after it was mapped."""
     with File(str(path)) as file:
