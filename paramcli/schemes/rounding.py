@@ -71,7 +71,8 @@ def store(
     np.add(codes, (1 << (dropped - 1)) - 1, codes)
     if form.bias == 127 and not np.isnan(numbers.max()):  # bfloat16 is the upper half of float32
         np.add(codes, bits, codes)
-        out[...] = codes.view(np.uint16)[1::2]
+        np.right_shift(codes, dropped, codes)
+        out[...] = codes  # their lower halves: to take every other halfword is slower
         return
     np.bitwise_and(bits, _MAGNITUDE, sizes)
     np.add(codes, sizes, codes)
