@@ -139,8 +139,8 @@ class _Work:
         if all(self._unlike[number] for number, *_ in window.parts):
             return []
         (file, other), a, b, parts = window
-        ours = self._bytes(self._files[file], *a, self._spare.left)
-        theirs = self._bytes(self._files[other], *b, self._spare.right)
+        ours = self._bytes(0, self._files[file], *a)
+        theirs = self._bytes(1, self._files[other], *b)
         left, right, memcmp = _address(ours), _address(theirs), _memcmp()
         found = [
             number
@@ -151,10 +151,12 @@ class _Work:
             self._unlike[number] = 1
         return found
 
-    def _bytes(self, file: File, start: int, end: int, spare: bytearray) -> memoryview:
+    def _bytes(self, side: int, file: File, start: int, end: int) -> memoryview:
         found = mapped(file, start, end - start)
         if found is None:
-            found = memoryview(spare)[: end - start]
+            if len(self._spare.sides[side]) < end - start:
+                self._spare.sides[side] = bytearray(end - start)
+            found = memoryview(self._spare.sides[side])[: end - start]
             file.fill(found, start)
         return found
 
@@ -163,7 +165,7 @@ class _Spare(threading.local):
     """Where a thread reads windows to."""
 
     def __init__(self) -> None:
-        self.left, self.right = bytearray(WINDOW), bytearray(WINDOW)
+        self.sides = [bytearray(), bytearray()]
 
 
 def _address(view: memoryview) -> int:

@@ -90,9 +90,9 @@ def gathered(checkpoint: Checkpoint, info: TensorInfo, size: int | None = None) 
 
 
 def chunks(block: Block, size: int | None = None, buffer: bytearray | None = None) -> Iterator[Raw]:
-    """Yield a block by chunks of `size` bytes, in one buffer that is used again and again.
+    """Yield a block by chunks of `size` bytes, each of which may be gone when the next one comes.
 
-    It is `buffer`, where one of that size is given.
+    What is read is read into `buffer`, where one of that size is given.
     """
     size = size or CHUNK
     for piece in _pieces(block, size, buffer):

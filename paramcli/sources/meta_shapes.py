@@ -92,6 +92,11 @@ def _alike(call: _Call) -> Tensor:
     return _empty(call.tensors[0].shape, call.kwargs.get("dtype") or call.tensors[0].dtype)
 
 
+def _triangle(call: _Call) -> Tensor | None:
+    """A half of a matrix, or of many."""
+    return _alike(call) if call.tensors[0].dim() >= 2 else None
+
+
 def _product(call: _Call) -> Tensor | None:
     """The product of matrices, or of many."""
     one, other = call.tensors
@@ -139,11 +144,12 @@ def _empty(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
 _aten = torch.ops.aten
 _LIKE = (
     _aten.zeros_like, _aten.ones_like, _aten.full_like, _aten.empty_like, _aten.rand_like,
-    _aten.randn_like, _aten.tril, _aten.triu,
+    _aten.randn_like,
 )  # fmt: skip
 _ANSWERS: dict[object, Callable[[_Call], Tensor | None]] = {
     **dict.fromkeys((_aten.rand, _aten.randn), _sized),
     **dict.fromkeys(_LIKE, _alike),
+    **dict.fromkeys((_aten.tril, _aten.triu), _triangle),
     **dict.fromkeys((_aten.mm, _aten.bmm), _product),
     **dict.fromkeys((_aten.cat, _aten.stack, _aten.cumsum, _aten.roll, _aten.flip), _moved),
     _aten.arange: _ranged(_range),

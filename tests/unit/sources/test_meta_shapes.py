@@ -179,6 +179,7 @@ def alike(make: Callable[[], Tensor]) -> None:
         lambda: torch.ones(2, 3) @ torch.ones(2, 3),
         lambda: torch.cat([torch.ones(2, 3), torch.ones(3, 2)]),
         lambda: torch.ones(3).add_(torch.ones(2, 3)),
+        lambda: torch.ones(3).tril(),
     ],
 )
 def test_what_does_not_fit_is_an_error(wrong: Callable[[], Tensor]) -> None:
