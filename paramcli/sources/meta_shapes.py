@@ -1,13 +1,14 @@
 """What constructors compute on the meta device, by shapes alone.
 
 For most of it torch would import its compiler, which takes as long as all else together. So what
-is common is answered here: for dense tensors in row-major order, with the shape, the type and the
-order that it would have on the CPU. What is not as simple is left to torch, and so is every error.
+is common is answered here, for dense tensors: with the shape, the type and the order that it would
+have on the CPU. What is not as simple is left to torch, and so is every error.
 """
 
 from __future__ import annotations
 
 import contextlib
+from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -64,7 +65,12 @@ class _Call(NamedTuple):
 
 def _is_plain(tensor: Tensor) -> bool:
     dense = type(tensor) in {Tensor, nn.Parameter} and tensor.layout is torch.strided
-    return dense and tensor.is_meta and tensor.is_contiguous()
+    return dense and tensor.is_meta
+
+
+def _in_rows(tensors: Sequence[Tensor]) -> bool:
+    """Whether tensors are in row-major order, as what is made of them will be."""
+    return all(tensor.is_contiguous() for tensor in tensors)
 
 
 def _elementwise(call: _Call) -> Tensor | None:
@@ -77,9 +83,11 @@ def _elementwise(call: _Call) -> Tensor | None:
         return None
     dtype = call.func(*tree_map(_one, call.args), **tree_map(_one, call.kwargs)).dtype
     shape = np.broadcast_shapes(*(each.shape for each in call.tensors))
-    if not in_place:
+    if in_place:
+        return first if shape == first.shape else None
+    if _in_rows(call.tensors):
         return _empty(shape, dtype)
-    return first if shape == first.shape else None
+    return _computed(call) if prod(shape) <= _SMALL else None
 
 
 def _sized(call: _Call) -> Tensor:
@@ -87,8 +95,10 @@ def _sized(call: _Call) -> Tensor:
     return _empty(call.args[0], call.kwargs.get("dtype") or torch.get_default_dtype())
 
 
-def _alike(call: _Call) -> Tensor:
+def _alike(call: _Call) -> Tensor | None:
     """Other numbers in the shape of a tensor."""
+    if not _in_rows(call.tensors):
+        return None
     return _empty(call.tensors[0].shape, call.kwargs.get("dtype") or call.tensors[0].dtype)
 
 
@@ -100,13 +110,15 @@ def _triangle(call: _Call) -> Tensor | None:
 def _product(call: _Call) -> Tensor | None:
     """The product of matrices, or of many."""
     one, other = call.tensors
+    if not _in_rows(call.tensors):
+        return None
     fit = one.shape[:-2] == other.shape[:-2] and one.shape[-1] == other.shape[-2]
     shape = (*one.shape[:-1], other.shape[-1])
     return _empty(shape, one.dtype) if fit and one.dtype == other.dtype else None
 
 
 def _moved(call: _Call) -> Tensor | None:
-    """No more numbers than there were, in other places: computed, from ones."""
+    """No more numbers than there were, moved or put together: computed, from ones."""
     return _computed(call) if sum(map(torch.numel, call.tensors)) <= _SMALL else None
 
 
@@ -123,7 +135,9 @@ def _computed(call: _Call) -> Tensor:
     def ones(value: object) -> object:
         if not isinstance(value, Tensor):
             return value
-        return torch.ones(value.shape, dtype=value.dtype, device="cpu")
+        room = 1 + sum((n - 1) * step for n, step in zip(value.shape, value.stride(), strict=True))
+        numbers = torch.ones(max(room, 0), dtype=value.dtype, device="cpu")
+        return numbers.as_strided(value.shape, value.stride())
 
     device = {"device": "cpu"} if "device" in call.kwargs else {}
     made = call.func(*tree_map(ones, call.args), **{**call.kwargs, **device})
@@ -146,12 +160,16 @@ _LIKE = (
     _aten.zeros_like, _aten.ones_like, _aten.full_like, _aten.empty_like, _aten.rand_like,
     _aten.randn_like,
 )  # fmt: skip
+_MOVED = (
+    _aten.cat, _aten.stack, _aten.roll, _aten.flip, _aten.cumsum, _aten.cumprod, _aten.sum,
+    _aten.mean, _aten.amax,
+)  # fmt: skip
 _ANSWERS: dict[object, Callable[[_Call], Tensor | None]] = {
     **dict.fromkeys((_aten.rand, _aten.randn), _sized),
     **dict.fromkeys(_LIKE, _alike),
     **dict.fromkeys((_aten.tril, _aten.triu), _triangle),
     **dict.fromkeys((_aten.mm, _aten.bmm), _product),
-    **dict.fromkeys((_aten.cat, _aten.stack, _aten.cumsum, _aten.roll, _aten.flip), _moved),
+    **dict.fromkeys(_MOVED, _moved),
     _aten.arange: _ranged(_range),
     _aten.linspace: _ranged(lambda _start, _end, steps: steps),
     _aten.eye: _ranged(lambda rows, columns=None: rows * (columns or rows)),

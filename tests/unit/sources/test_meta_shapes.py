@@ -78,6 +78,15 @@ EXPRESSIONS: dict[str, Callable[[], Any]] = {
     "relative positions": lambda: torch.stack(
         torch.meshgrid(torch.arange(3), torch.arange(2), indexing="ij")
     ).flatten(1),
+    "of what is spread": lambda: torch.ones(3, 1).expand(3, 4) + torch.ones(4),
+    "a transpose times two in place": lambda: torch.ones(3, 4).t().mul_(2),
+    "rows in place": lambda: torch.ones(6, 4)[::2].add_(1),
+    "cat of channels last": lambda: torch.cat(
+        [torch.ones(1, 2, 3, 4).to(memory_format=torch.channels_last)] * 2
+    ),
+    "sum of truths": lambda: torch.ones(3, 4, dtype=torch.bool).sum(-1, keepdim=True),
+    "mean of a transpose": lambda: torch.ones(2, 3, 4).transpose(0, 2).mean(1),
+    "cat of nothing": lambda: torch.cat([torch.ones(0, 3), torch.ones(2, 3)]),
     "bernoulli": lambda: torch.ones(3).bernoulli(),
     "out": lambda: torch.mul(torch.ones(3), 2, out=torch.empty(3)),
 }
@@ -223,6 +232,8 @@ class Net(nn.Module):
         table[:, 1::2] = angles.cos()
         self.register_buffer("table", table)
         self.register_buffer("both", torch.cat([angles.cos(), angles.sin()], dim=-1))
+        at = torch.stack(torch.meshgrid(torch.arange(3), torch.arange(2), indexing="ij")).flatten(1)
+        self.register_buffer("index", (at[:, :, None] - at[:, None]).permute(1, 2, 0).sum(-1))
         mask = torch.full((6, 6), float("-inf")).triu(1)
         self.register_buffer("mask", mask.masked_fill(torch.eye(6) == 1, 0.0))
 """
@@ -236,7 +247,7 @@ print([name for name in ("torch._dynamo", "sympy") if name in sys.modules])
 
 def test_a_model_is_built_without_the_compiler(tmp_path: Path) -> None:
     (tmp_path / "net.py").write_text(MODEL)
-    names = ["token", "scale", "table", "both", "mask", "head.weight", "head.bias"]
+    names = ["token", "scale", "table", "both", "index", "mask", "head.weight", "head.bias"]
     found = subprocess.run(
         [sys.executable, "-c", PROGRAM], cwd=tmp_path, capture_output=True, text=True, check=True
     )
