@@ -131,17 +131,26 @@ def _range(start: float, end: float | None = None, step: float = 1) -> float:
     return abs((start if end is None else end - start) / step)
 
 
-def _computed(call: _Call) -> Tensor:
-    def ones(value: object) -> object:
-        if not isinstance(value, Tensor):
-            return value
-        room = 1 + sum((n - 1) * step for n, step in zip(value.shape, value.stride(), strict=True))
-        numbers = torch.ones(max(room, 0), dtype=value.dtype, device="cpu")
-        return numbers.as_strided(value.shape, value.stride())
-
+def _computed(call: _Call) -> Tensor | None:
+    """Compute on the CPU, from ones that lie as the tensors do, unless that takes much memory."""
+    if max(map(_span, call.tensors), default=0) > _SMALL:
+        return None
     device = {"device": "cpu"} if "device" in call.kwargs else {}
-    made = call.func(*tree_map(ones, call.args), **{**call.kwargs, **device})
+    made = call.func(*tree_map(_ones, call.args), **{**call.kwargs, **device})
     return torch.empty_strided(made.shape, made.stride(), dtype=made.dtype, device=_META)
+
+
+def _span(tensor: Tensor) -> int:
+    """Elements from the first one in memory to the last."""
+    steps = zip(tensor.shape, tensor.stride(), strict=True)
+    return 1 + sum((length - 1) * step for length, step in steps) if tensor.numel() else 0
+
+
+def _ones(value: object) -> object:
+    if not isinstance(value, Tensor):
+        return value
+    numbers = torch.ones(_span(value), dtype=value.dtype, device="cpu")
+    return numbers.as_strided(value.shape, value.stride())
 
 
 def _one(value: object) -> object:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -211,6 +212,40 @@ def test_the_state_of_the_generator_is_left_alone() -> None:
         torch.randn(3).mul_(2).normal_()
         nn.Linear(3, 3)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.parametrize(
+    "large",
+    [
+        lambda: torch.randn(1 << 14, 1 << 13) * 0.02,
+        lambda: torch.empty(1 << 14, 1 << 13)[:, 0] * 2,
+        lambda: torch.cat([torch.empty(1 << 14, 1 << 13)[:, 0], torch.ones(9)]),
+        lambda: torch.stack([torch.ones(1).expand(1 << 26)] * 2),
+        lambda: torch.ones(1).expand(1 << 27) + torch.ones(1),
+        lambda: torch.arange(1 << 26),
+        lambda: torch.eye(1 << 14),
+    ],
+)
+def test_what_is_large_takes_no_memory(large: Callable[[], Tensor]) -> None:
+    """All of these would be half a GiB or more; the compiler, where torch imports it, is less."""
+    child = os.fork()
+    if not child:
+        try:
+            before = peak()
+            with on_meta():
+                assert large().is_meta
+            os._exit(peak() - before > 300 << 20)
+        finally:
+            os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def peak() -> int:
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1 << 10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 MODEL = """
