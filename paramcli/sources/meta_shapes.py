@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_leaves, tree_map_only
+
+from paramcli.sources.dispatch import Dispatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -25,15 +26,11 @@ __all__ = ["Shapes"]
 _SMALL = 1 << 20
 """Numbers that are computed sooner than the compiler is imported."""
 _META = torch.device("meta")
+_ELEMENTWISE = {torch.Tag.pointwise, torch.Tag.nondeterministic_seeded}
 
 
-class Shapes(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class Shapes(Dispatch):  # type: ignore[no-untyped-call]
     """Answers operations on the meta device where it can."""
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """Keep torch from importing its compiler only to leave this alone."""
-        return False
 
     def __torch_dispatch__(
         self,
@@ -43,14 +40,16 @@ class Shapes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs: Mapping[str, Any] | None = None,
     ) -> object:
         kwargs = kwargs or {}
-        tensors = [value for value in tree_leaves((args, kwargs)) if isinstance(value, Tensor)]
-        device = kwargs.get("device") or (tensors[0].device if tensors else None)
-        plain = all(map(_is_plain, tensors)) and kwargs.keys().isdisjoint({"memory_format", "out"})
+        answer = _ANSWERS.get(func.overloadpacket)
+        if answer is None and not _ELEMENTWISE.isdisjoint(func.tags):
+            answer = _elementwise
         found = None
-        if plain and device == _META:
-            answer = _ANSWERS.get(func.overloadpacket, _elementwise)
-            with contextlib.suppress(Exception):
-                found = answer(_Call(func, args, kwargs, tensors))
+        if answer is not None and kwargs.keys().isdisjoint({"memory_format", "out"}):
+            tensors = [value for value in tree_leaves((args, kwargs)) if isinstance(value, Tensor)]
+            device = kwargs.get("device") or (tensors[0].device if tensors else None)
+            if device == _META and all(map(_is_plain, tensors)):
+                with contextlib.suppress(Exception):
+                    found = answer(_Call(func, args, kwargs, tensors))
         return func(*args, **kwargs) if found is None else found
 
 
@@ -61,6 +60,14 @@ class _Call(NamedTuple):
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
     tensors: Sequence[Tensor]
+
+    def run(self, instead: Callable[[Tensor], Tensor]) -> Tensor:
+        """Compute on the CPU, with other tensors instead of these."""
+        device = {"device": "cpu"} if "device" in self.kwargs else {}
+        given = (self.args, {**self.kwargs, **device})
+        args, kwargs = tree_map_only(Tensor, instead, given)
+        made: Tensor = self.func(*args, **kwargs)
+        return made
 
 
 def _is_plain(tensor: Tensor) -> bool:
@@ -75,13 +82,11 @@ def _in_rows(tensors: Sequence[Tensor]) -> bool:
 
 def _elementwise(call: _Call) -> Tensor | None:
     """Numbers each made of those at the same place, or in place of them drawn ones."""
-    first, tags = call.tensors[0], call.func.tags
+    first = call.tensors[0]
     in_place = call.func.overloadpacket.__name__.endswith("_")
-    if torch.Tag.nondeterministic_seeded in tags:
+    if torch.Tag.nondeterministic_seeded in call.func.tags:
         return first if in_place and first.is_floating_point() else None
-    if torch.Tag.pointwise not in tags or torch.Tag.inplace_view in tags:
-        return None
-    dtype = call.func(*tree_map(_one, call.args), **tree_map(_one, call.kwargs)).dtype
+    dtype = call.run(_one).dtype
     shape = np.broadcast_shapes(*(each.shape for each in call.tensors))
     if in_place:
         return first if shape == first.shape else None
@@ -135,8 +140,7 @@ def _computed(call: _Call) -> Tensor | None:
     """Compute on the CPU, from ones that lie as the tensors do, unless that takes much memory."""
     if max(map(_span, call.tensors), default=0) > _SMALL:
         return None
-    device = {"device": "cpu"} if "device" in call.kwargs else {}
-    made = call.func(*tree_map(_ones, call.args), **{**call.kwargs, **device})
+    made = call.run(_ones)
     return torch.empty_strided(made.shape, made.stride(), dtype=made.dtype, device=_META)
 
 
@@ -146,18 +150,15 @@ def _span(tensor: Tensor) -> int:
     return 1 + sum((length - 1) * step for length, step in steps) if tensor.numel() else 0
 
 
-def _ones(value: object) -> object:
-    if not isinstance(value, Tensor):
-        return value
-    numbers = torch.ones(_span(value), dtype=value.dtype, device="cpu")
-    return numbers.as_strided(value.shape, value.stride())
+def _ones(tensor: Tensor) -> Tensor:
+    """Ones that lie as the numbers of a tensor do."""
+    numbers = torch.ones(_span(tensor), dtype=tensor.dtype, device="cpu")
+    return numbers.as_strided(tensor.shape, tensor.stride())
 
 
-def _one(value: object) -> object:
-    """Stand for a tensor by one number in as many dimensions, which gives the same type."""
-    if not isinstance(value, Tensor):
-        return value
-    return torch.ones([1] * value.dim(), dtype=value.dtype, device="cpu")
+def _one(tensor: Tensor) -> Tensor:
+    """One number in as many dimensions, which gives the same type."""
+    return torch.ones([1] * tensor.dim(), dtype=tensor.dtype, device="cpu")
 
 
 def _empty(shape: Sequence[int], dtype: torch.dtype) -> Tensor:

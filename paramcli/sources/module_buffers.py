@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from paramcli.checkpoint import in_parts
+from paramcli.sources.dispatch import Dispatch
 from paramcli.sources.meta import nothing_drawn
 from paramcli.sources.module_tree import Surveyed, survey
 
@@ -53,7 +53,7 @@ def buffers_of(module: nn.Module) -> Surveyed:
     )  # fmt: skip
 
 
-class _Undrawn(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _Undrawn(Dispatch):
     """Skips operations that draw numbers in place, and follows what would depend on numbers.
 
     Storages are held, so that none that is freed gives its address to another.
@@ -62,11 +62,6 @@ class _Undrawn(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._affected: dict[int, torch.UntypedStorage] = {}
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """Keep torch from importing its compiler, for seconds, only to leave this alone."""
-        return False
 
     def affects(self, value: object) -> bool:
         """Whether a value is a tensor that depends on random numbers."""
