@@ -89,7 +89,9 @@ def gathered(checkpoint: Checkpoint, info: TensorInfo, size: int | None = None) 
     ]  # fmt: skip
 
 
-def chunks(block: Block, size: int | None = None, buffer: bytearray | None = None) -> Iterator[Raw]:
+def chunks(
+    block: Block, size: int | None = None, buffer: bytearray | memoryview | None = None
+) -> Iterator[Raw]:
     """Yield a block by chunks of `size` bytes, each of which may be gone when the next one comes.
 
     What is read is read into `buffer`, where one of that size is given.
@@ -103,7 +105,7 @@ def chunks(block: Block, size: int | None = None, buffer: bytearray | None = Non
             yield from (raw[at : at + size] for at in range(0, len(raw), size))
 
 
-def _pieces(block: Block, size: int, buffer: bytearray | None) -> Iterator[memoryview]:
+def _pieces(block: Block, size: int, buffer: bytearray | memoryview | None) -> Iterator[memoryview]:
     """Yield a block as it comes: whole if it is in memory, else some chunks at a time, or one.
 
     What is mapped begins where a number may: those that do not are slow to compute with.

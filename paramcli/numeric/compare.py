@@ -27,7 +27,9 @@ _SMALL_WORK = 1 << 25
 
 
 class Room(Protocol):
-    """Where pairs are compared: NumPy, or torch on a device."""
+    """Where pairs are compared: NumPy, or torch on a device, which several threads ask."""
+
+    threads: bool
 
     def compare(self, pair: PairOfBlocks, tolerance: Tolerance | None) -> Change: ...
 
@@ -60,16 +62,19 @@ def compare(  # noqa: PLR0913 - both sides, and how to compute
     """
     room: Room = NumpyPairs()
     if device != "cpu":
+        from paramcli.numeric.device import readers
         from paramcli.numeric.gpu_pairs import open_pairs
 
-        room, workers = open_pairs(device), 1
+        room, workers = open_pairs(device), readers()
     work = partial(_compare, room, tolerance)
     plans = [_cut(a, one, b, other) for one, other in pairs]
     jobs = [pair for plan in plans for pair in plan]
     if workers is None:
         total = sum(pair.a.nbytes + pair.b.nbytes for pair in jobs)
         workers = worth(total, len(jobs), _SMALL_WORK)
-    results = spread(work, jobs, workers, lambda pair: pair.a.nbytes + pair.b.nbytes)
+    results = spread(
+        work, jobs, workers, lambda pair: pair.a.nbytes + pair.b.nbytes, threads=room.threads
+    )
     found = []
     for plan in plans:
         total_change = NO_CHANGE

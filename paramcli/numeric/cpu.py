@@ -278,6 +278,7 @@ def finite(block: Block) -> Numbers:
 class NumpyRoom:
     """The room that needs neither torch nor a device."""
 
+    threads = False
     count_codes = staticmethod(_count_codes)
     measure = staticmethod(_measure)
     measure_complex = staticmethod(_measure_complex)

@@ -1,6 +1,7 @@
 """The torch room: the same questions as the NumPy room's, answered on a device of torch's.
 
-Written for CUDA, and the same on any device, so that the CPU can hold it against NumPy.
+Written for CUDA, and the same on any device, so that the CPU can hold it against NumPy. To wait
+for an answer costs as much as computing with a million numbers, so few are waited for.
 """
 
 from __future__ import annotations
@@ -8,27 +9,24 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from paramcli import ranks
-from paramcli.errors import ParamcliError
-from paramcli.numeric.codes import CODED
-from paramcli.numeric.cpu import Found, Refined, Sparse, codes_of, numbers_of, sparse
-from paramcli.numeric.moments import NOTHING, Moments, scale, times_two_to
+from paramcli.numeric.codes import CODED, WIDE
+from paramcli.numeric.cpu import Found, Refined, Sparse, sparse
+from paramcli.numeric.device import Device, device_of, told
+from paramcli.numeric.device_numbers import bits_of, codes_of, in_order, numbers_of
+from paramcli.numeric.moments import NOTHING, Moments, merge, scale, times_two_to
 from paramcli.numeric.quantiles import BINS, binning
-from paramcli.numeric.widen import parts_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     import torch
-    from numpy.typing import NDArray
 
     from paramcli.numeric.blocks import Block
-    from paramcli.numeric.cpu import Counts, Numbers
     from paramcli.numeric.quantiles import Search
 
-__all__ = ["TorchRoom", "device_of", "open_device"]
+__all__ = ["TorchRoom", "open_device"]
+
+_HALFWORDS = 1 << 16
 
 
 def open_device(name: str) -> TorchRoom:
@@ -36,144 +34,139 @@ def open_device(name: str) -> TorchRoom:
     return TorchRoom(device_of(name))
 
 
-def device_of(name: str) -> torch.device:
-    """Return torch's device of this name, of several the one of this rank.
-
-    Under torchrun all ranks must ask together. Raises ParamcliError where there is none.
-    """
-    try:
-        import torch
-    except ImportError as error:
-        raise ParamcliError(f"--device {name} needs PyTorch", hint="pip install torch") from error
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise ParamcliError(
-            f"--device {name}: no CUDA device is available here",
-            hint="leave it out to compute on the CPU",
-        )
-    if name == "cuda" and ranks.size() > 1:
-        return torch.device(name, ranks.own_device())
-    return torch.device(name)
-
-
 class TorchRoom:
-    """Measures whole blocks on one device; see `cpu` for what each question means."""
+    """Measures blocks on one device, for several threads; see `cpu` for what questions mean."""
+
+    threads = True
 
     def __init__(self, device: torch.device) -> None:
-        self._device = device
+        self._device = Device(device)
 
+    @told
     def count_codes(self, block: Block) -> Sparse:
         """Count the codes of a narrow type."""
-        bits = CODED[block.dtype]
-        codes = np.concatenate([
-            codes_of(raw, bits, block).ravel().astype(np.int32) for raw in _whole(block)
-        ])  # fmt: skip
-        return self._counts(self._put(codes), 1 << bits)
+        counts = self._zeros(1 << CODED[block.dtype])
+        for bits in self._bits(block):
+            counts += codes_of(bits, block.dtype).bincount(minlength=len(counts))
+        return sparse(counts.cpu().numpy())
 
+    @told
     def measure(self, block: Block, *, tops: bool) -> Found:
-        """Measure a block of a wide real type."""
-        numbers = np.concatenate([numbers_of(raw, block) for raw in _whole(block)])
-        moments = self._moments(numbers)
-        return Found(moments, self._counts(self._begins(numbers, 16), 1 << 16) if tops else None)
+        """Measure a block of a wide real type, or of bfloat16."""
+        total, counts = NOTHING, self._zeros(_HALFWORDS) if tops else None
+        for bits in self._bits(block):
+            numbers = numbers_of(bits, block.dtype, self._device)
+            total = merge(total, self._moments(numbers, bits, block.dtype))
+            if counts is not None:
+                tallied = _begins(bits, numbers, block.dtype, 16)
+                counts += tallied.bincount(minlength=_HALFWORDS)
+        return Found(total, None if counts is None else sparse(counts.cpu().numpy()))
 
+    @told
     def measure_complex(self, block: Block) -> tuple[Moments, Moments]:
         """Measure real and imaginary parts of a block of a complex type."""
-        parts = self._put(np.concatenate([parts_of(raw, block) for raw in _whole(block)]))
-        nan = parts.isnan().any(dim=1)
-        inf = parts.isinf().any(dim=1) & ~nan
-        finite = parts[~(nan | inf)]
-        zeros = int((finite == 0).all(dim=1).sum())
-        real, imaginary = (
-            self._of_finite(finite[:, axis])._replace(zeros=0, negative_zeros=0)
-            for axis in range(2)
-        )
-        return real._replace(
-            zeros=zeros, nan=int(nan.sum()), positive_inf=int(inf.sum())
-        ), imaginary
+        real = imaginary = NOTHING
+        for bits in self._bits(block):
+            parts = numbers_of(bits, block.dtype, self._device).view(-1, 2)
+            nan = parts.isnan().any(dim=1)
+            inf = parts.isinf().any(dim=1) & ~nan
+            finite = parts[~(nan | inf)]
+            zeros = (finite == 0).all(dim=1)
+            first, second = (
+                _of_finite(column, *_ends(column))._replace(zeros=0, negative_zeros=0)
+                if len(finite) else NOTHING
+                for column in finite.T
+            )  # fmt: skip
+            real = merge(real, first._replace(
+                zeros=int(zeros.sum()), nan=int(nan.sum()), positive_inf=int(inf.sum())
+            ))  # fmt: skip
+            imaginary = merge(imaginary, second)
+        return real, imaginary
 
+    @told
     def refine(self, work: tuple[Sequence[Block], Search]) -> Refined:
         """Count the halfwords that follow one of some prefixes, and fill a histogram."""
-        import torch
-
         blocks, search = work
-        prefixes = torch.tensor(search.prefixes, device=self._device)
-        counts = torch.zeros(len(prefixes) << 16, dtype=torch.int64, device=self._device)
+        counts = self._zeros(len(search.prefixes) * _HALFWORDS)
+        bins = self._zeros(BINS) if search.bins else None
         known = (1 << search.known) - 1
-        bins = None
         for block in blocks:
-            numbers = np.concatenate([numbers_of(raw, block) for raw in _whole(block)])
-            longer = self._begins(numbers, search.known + 16)
-            for index, prefix in enumerate(prefixes):
-                found = longer[longer >> 16 & known == prefix] & 0xFFFF
-                counts[index << 16 : index + 1 << 16] += torch.bincount(found, minlength=1 << 16)
-            if search.bins:
-                tallied = self._tally(numbers, *search.bins)
-                bins = tallied if bins is None else bins + tallied
-        return Refined(sparse(counts.cpu().numpy()), bins)
+            for bits in self._bits(block):
+                numbers = numbers_of(bits, block.dtype, self._device)
+                longer = _begins(bits, numbers, block.dtype, search.known + 16)
+                begins = longer >> 16 & known
+                for index, prefix in enumerate(search.prefixes):
+                    found = longer[begins == prefix] & 0xFFFF
+                    part = slice(index << 16, index + 1 << 16)
+                    counts[part] += found.bincount(minlength=_HALFWORDS)
+                if bins is not None and search.bins:
+                    bins += _tally(numbers, *search.bins)
+        return Refined(sparse(counts.cpu().numpy()), None if bins is None else bins.cpu().numpy())
 
-    def _moments(self, numbers: Numbers) -> Moments:
-        """Moments of an array."""
+    def _bits(self, block: Block) -> Iterator[torch.Tensor]:
+        for (raw,) in self._device.pieces(block):
+            yield bits_of(raw, block)
+
+    def _zeros(self, count: int) -> torch.Tensor:
         import torch
 
-        if numbers.dtype.kind == "u":  # torch computes little with wide unsigned integers
-            low, high = int(numbers.min()), int(numbers.max())
-            found = self._of_finite(self._put(numbers.astype(np.float64)))
-            return found._replace(min=low, max=high)
-        every = self._put(numbers)
-        if not every.is_floating_point():
-            return self._of_finite(every)
-        counts = [int((every == value).sum()) for value in (math.inf, -math.inf)]
-        nan = int(every.isnan().sum())
-        finite = every[torch.isfinite(every)] if nan or any(counts) else every
-        found = self._of_finite(finite)
-        return found._replace(nan=nan, positive_inf=counts[0], negative_inf=counts[1])
+        return torch.zeros(count, dtype=torch.int64, device=self._device.device)
 
-    def _begins(self, numbers: Numbers, known: int) -> torch.Tensor:
-        """The upper bits of the finite elements, as int64 without a sign below 64 of them."""
-        width = numbers.dtype.itemsize * 8
-        native = np.ascontiguousarray(numbers, numbers.dtype.newbyteorder("="))
-        bits = self._put(native.view(f"i{width // 8}")).long() >> (width - known)
-        if known < 64:
-            bits &= (1 << known) - 1
-        return bits[self._put(native).isfinite()] if numbers.dtype.kind == "f" else bits
-
-    def _of_finite(self, numbers: torch.Tensor) -> Moments:
-        if not numbers.numel():
-            return NOTHING
-        low, high = numbers.min().item(), numbers.max().item()
-        power = scale(low, high)
-        double = times_two_to(numbers.double(), -power) if power else numbers.double()
-        mean = double.mean()
-        spread = math.sqrt(float((double - mean).square().sum()))
-        zero = numbers == 0
-        negative = int((zero & numbers.signbit()).sum()) if numbers.is_floating_point() else 0
-        return Moments(
-            numbers.numel(), times_two_to(float(mean), power), times_two_to(spread, power),
-            low, high, int(zero.sum()), negative,
-        )  # fmt: skip
-
-    def _tally(self, numbers: Numbers, low: float, high: float) -> Counts:
-        """Count the finite ones in equal bins, by the same steps as `quantiles.tally`."""
-        import torch
-
-        places = self._put(numbers.astype(np.float64))
-        places, start, width = binning(places[places.isfinite()], low, high)
-        bins = ((places - start) * width).clamp(0, BINS - 1).long()
-        return torch.bincount(bins, minlength=BINS).cpu().numpy()
-
-    def _counts(self, codes: torch.Tensor, size: int) -> Sparse:
-        import torch
-
-        return sparse(torch.bincount(codes, minlength=size).cpu().numpy())
-
-    def _put(self, numbers: NDArray[np.generic]) -> torch.Tensor:
-        import torch
-
-        native = numbers.astype(numbers.dtype.newbyteorder("="), copy=False)
-        return torch.from_numpy(native).to(self._device)
+    def _moments(self, numbers: torch.Tensor, bits: torch.Tensor, dtype: str) -> Moments:
+        """Moments of elements given as numbers and by their bits."""
+        if dtype in WIDE and "int" in dtype:
+            ordered, taken = in_order(bits, dtype)
+            low, high = (int(end) + taken for end in ordered.aminmax())
+            return _of_finite(numbers, low, high)
+        odd = [numbers.isnan(), numbers == math.inf, numbers == -math.inf]
+        nan, positive, negative, least, most = _together(
+            *(mask.sum() for mask in odd), *numbers.aminmax()
+        )
+        if nan or positive or negative:
+            numbers = numbers[numbers.isfinite()]
+            least, most = _ends(numbers) if len(numbers) else (0.0, 0.0)
+        found = _of_finite(numbers, least, most) if len(numbers) else NOTHING
+        return found._replace(nan=int(nan), positive_inf=int(positive), negative_inf=int(negative))
 
 
-def _whole(block: Block) -> list[NDArray[np.uint8]]:
-    """All chunks of a block at once: a device wants large pieces."""
-    from paramcli.numeric.blocks import chunks
+def _together(*answers: torch.Tensor) -> list[float]:
+    """Wait once for several answers."""
+    import torch
 
-    return [raw.copy() for raw in chunks(block)]
+    found: list[float] = torch.stack([answer.double() for answer in answers]).tolist()
+    return found
+
+
+def _ends(numbers: torch.Tensor) -> tuple[float, float]:
+    low, high = _together(*numbers.aminmax())
+    return low, high
+
+
+def _of_finite(numbers: torch.Tensor, low: float, high: float) -> Moments:
+    """Moments of finite numbers between two of them."""
+    power = scale(low, high)
+    scaled = times_two_to(numbers, -power) if power else numbers
+    mean = scaled.mean()
+    zero = numbers == 0
+    average, squares, zeros, negative = _together(
+        mean, (scaled - mean).square().sum(), zero.sum(), (zero & numbers.signbit()).sum()
+    )
+    return Moments(
+        len(numbers), times_two_to(average, power), times_two_to(math.sqrt(squares), power),
+        low, high, int(zeros), int(negative),
+    )  # fmt: skip
+
+
+def _begins(bits: torch.Tensor, numbers: torch.Tensor, dtype: str, known: int) -> torch.Tensor:
+    """The upper bits of the finite elements, as int64 without a sign below 64 of them."""
+    begins = bits.long() >> (bits.element_size() * 8 - known)
+    if known < 64:
+        begins &= (1 << known) - 1
+    return begins if "int" in dtype else begins[numbers.isfinite()]
+
+
+def _tally(numbers: torch.Tensor, low: float, high: float) -> torch.Tensor:
+    """Count the finite ones in equal bins, by the same steps as `quantiles.tally`."""
+    places, start, width = binning(numbers[numbers.isfinite()], low, high)
+    bins = ((places - start) * width).clamp(0, BINS - 1).long()
+    return bins.bincount(minlength=BINS)

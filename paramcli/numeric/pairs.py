@@ -61,6 +61,8 @@ class Memory(threading.local):
 class NumpyPairs:
     """The NumPy room."""
 
+    threads = False
+
     def __init__(self) -> None:
         self._memory = Memory(CHUNK)
 

@@ -46,7 +46,12 @@ class Summary(NamedTuple):
 
 
 class Room(Protocol):
-    """Where numbers are computed: the questions asked of a block (see `cpu`)."""
+    """Where numbers are computed: the questions asked of a block (see `cpu`).
+
+    `threads` says that several threads should ask, and not processes.
+    """
+
+    threads: bool
 
     def count_codes(self, block: Block) -> Sparse: ...
     def measure(self, block: Block, *, tops: bool) -> Found: ...
@@ -82,19 +87,22 @@ def summarize(  # noqa: PLR0913 - how to compute, each apart
     """Measure measurable tensors; `progress` is told bytes as they are done, and all there are.
 
     Those of a large tensor count as often as it is passed over. The result does not depend on the
-    number of workers. On another `device` than "cpu" torch computes, one block after another.
+    number of workers. On another `device` than "cpu" torch computes, for threads that read.
     Raises SourceError where a target holds no bytes, or a file shrinks.
     """
     room: Room = cpu.NumpyRoom()
     if device != "cpu":
+        from paramcli.numeric.device import readers
         from paramcli.numeric.gpu import open_device
 
-        room, workers = open_device(device), 1
+        room = open_device(device)
+        workers = readers()
     plans = [_blocks(checkpoint, info) for info in infos]
     jobs = [(block, percentiles) for plan in plans for block in plan]
     if workers is None:
         workers = worth(sum(job[0].nbytes for job in jobs), len(jobs), SMALL_WORK)
-    results = spread(partial(_measure, room), jobs, workers, lambda job: job[0].nbytes)
+    measure = partial(_measure, room)
+    results = spread(measure, jobs, workers, lambda job: job[0].nbytes, threads=room.threads)
     more = [_further(blocks) if percentiles else 0 for blocks in plans]
     total = sum(info.nbytes * (1 + passes) for info, passes in zip(infos, more, strict=True))
 
@@ -236,7 +244,8 @@ def _refined(
         search = ordered.holding(dtype, known)._replace(bins=ends)
         found = []
         works = [(share, search) for share in shares]
-        for share, part in zip(shares, spread(room.refine, works, workers), strict=True):
+        parts = spread(room.refine, works, workers, threads=room.threads)
+        for share, part in zip(shares, parts, strict=True):
             found.append(part)
             done(sum(block.nbytes for block in share))
         ordered = quantiles.next_digits(search, cpu.together([part.digits for part in found]))

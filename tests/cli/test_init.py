@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import json
 import stat
 import subprocess
@@ -358,6 +359,18 @@ def test_trouble_with_a_function_of_the_users(run: Run, tmp_path: Path) -> None:
     assert "wants a model class" in trouble(
         run, str(FILES / "model.pt"), "--apply", APPLY
     )[0]  # fmt: skip
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float8_e4m3fn"])
+def test_cuda_writes_the_same_file(run: Run, tmp_path: Path, dtype: str) -> None:
+    files = [tmp_path / f"{device}.safetensors" for device in ("cpu", "cuda")]
+    sizes = [part for one in ("d_model=256", "vocab=20000") for part in ("--arg", one)]
+    for file in files:
+        how = ("--scheme", "vit", "--dtype", dtype, "--device", file.stem, "-o", str(file))
+        assert run("init", GPT, *sizes, *how).code == 0
+    assert filecmp.cmp(*files, shallow=False)
+    assert run("init", "--verify", str(files[1])).code == 0
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")

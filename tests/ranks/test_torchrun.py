@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import torch
 from torch.distributed.checkpoint.state_dict_saver import save as save_distributed
 
 if TYPE_CHECKING:
@@ -143,6 +144,30 @@ def test_each_rank_has_a_device(devices: int, groups: int, alone: Path, tmp_path
     assert [one["name"] for one in ours] == [one["name"] for one in theirs]
     for one, other in zip(ours, theirs, strict=True):
         assert one["l2"] == pytest.approx(other["l2"], rel=1e-9)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
+def test_ranks_that_share_a_real_device(alone: Path, tmp_path: Path) -> None:
+    """As above, with nothing pretended."""
+    made, cuda = str(tmp_path / "a.safetensors"), ("--device", "cuda")
+    commands = [
+        ["init", *GPT, "--scheme", "gpt2", "-o", made, *cuda],
+        ["diff", made, str(alone / "b.safetensors"), *cuda],
+        ["show", made, "blocks.*", *cuda],
+    ]
+    told = tmp_path / "told"
+    done = torchrun(2, SCRIPT, json.dumps(commands), str(told))
+    assert done.returncode == 0, done.stderr
+    assert [code for code, *_ in json.loads(told.read_text())] == [0, 1, 0]
+    assert filecmp.cmp(made, alone / "a.safetensors", shallow=False)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
+def test_results_travel_by_nccl() -> None:
+    """Which takes as many devices as ranks: one of each will do."""
+    done = torchrun(1, str(Path(__file__).with_name("by_nccl.py")))
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == [0, "nccl", [{"moments": [1, 2.5]}]]
 
 
 def test_the_command_itself(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from paramcli.checkpoint import Checkpoint
 from paramcli.errors import ParamcliError
 from paramcli.owners import Owner
+from paramcli.schemes.draws import DTYPES
 from paramcli.schemes.recipe import write_recipe
 from paramcli.schemes.stream import key
 from paramcli.workers import available
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from paramcli.schemes.draws import Filler
     from paramcli.tensors import Storage
+    from paramcli.verbs.initialize.on_device import OnDevice
     from paramcli.verbs.initialize.plan import Plan, Planned
     from paramcli.verbs.initialize.values import Stored
 
@@ -117,7 +119,7 @@ class _Drawing:
         self._device: torch.device | None = None
         self._own = threading.local()
         if device != "cpu":  # what is missing is said before anything is written
-            from paramcli.numeric.gpu import device_of
+            from paramcli.numeric.device import device_of
 
             self._device = device_of(device)
 
@@ -141,28 +143,34 @@ class _Drawing:
             self._stored(one).fill(start, buffer)
             return
         assert one.law is not None
+        if self._device is not None and one.info.dtype.name in DTYPES:
+            self._on_device(self._device).fill(one, start, buffer, self._made(one))
+            return
         import numpy as np
 
         from paramcli.schemes.fill import fill
 
         name = one.info.dtype.name
-        out: Any = np.frombuffer(buffer, _kind(name, one.info.dtype.bits))
-        made = self._made(one)
+        out = np.frombuffer(buffer, _kind(name, one.info.dtype.bits))
         where = key(self._plan.seed, one.info.name)
-        if self._device is None:
-            fill(one.law, name, where, start, out, filler=self._filler(), made=made)
-            return
-        import torch
-
-        drawn = torch.empty(len(out), dtype=getattr(torch, name), device=self._device)
-        fill(one.law, name, where, start, drawn, filler=self._filler(), made=made)
-        buffer[:] = memoryview(drawn.cpu().view(torch.uint8).numpy().data)
+        fill(one.law, name, where, start, out, filler=self._filler(), made=self._made(one))
 
     def _filler(self) -> Filler:
         """The filler of this thread; a forked process has a copy of what there was."""
         if not hasattr(self._own, "filler"):
-            self._own.filler = _filler(self._device)
+            from paramcli.schemes.draws import Filler
+
+            self._own.filler = Filler()
         found: Filler = self._own.filler
+        return found
+
+    def _on_device(self, device: torch.device) -> OnDevice:
+        """What draws for this thread."""
+        if not hasattr(self._own, "on_device"):
+            from paramcli.verbs.initialize.on_device import OnDevice
+
+            self._own.on_device = OnDevice(device, self._plan.seed)
+        found: OnDevice = self._own.on_device
         return found
 
     def _made(self, one: Planned) -> dict[Any, Any]:
@@ -196,13 +204,6 @@ def _constructed(given: Mapping[str, Any], one: Planned) -> Any:  # noqa: ANN401
             hint="its names or shapes depend on what it draws; give a rule for it",
         )
     return found
-
-
-def _filler(device: torch.device | None) -> Filler:
-    from paramcli.schemes.arrays import TorchArrays
-    from paramcli.schemes.draws import Filler
-
-    return Filler() if device is None else Filler(TorchArrays(device))
 
 
 def _kind(name: str, bits: int) -> str:

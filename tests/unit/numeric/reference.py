@@ -14,7 +14,7 @@ from torch import Tensor
 
 import paramcli
 from paramcli.checkpoint import Checkpoint, in_parts
-from paramcli.numeric import blocks, cpu, summary
+from paramcli.numeric import blocks, cpu, device, summary
 from paramcli.numeric.moments import NOTHING
 from paramcli.numeric.summary import Summary
 from paramcli.tensors import DTYPES, Storage, TensorInfo
@@ -168,6 +168,7 @@ def cut_small(monkeypatch: pytest.MonkeyPatch, chunk: int, per_block: int) -> No
     monkeypatch.setattr(summary, "CHUNK", chunk)
     monkeypatch.setattr(blocks, "BLOCK", chunk * per_block)
     monkeypatch.setattr(cpu, "FEW", min(cpu.FEW, chunk))
+    monkeypatch.setattr(device, "_AT_ONCE", 44)
 
 
 # --- what the numbers come to --------------------------------------------------------------------

@@ -22,6 +22,7 @@ from paramcli.verbs.initialize import (
     initialized,
     make_plan,
     measure_drawn,
+    on_device,
     overlay,
     recorded,
     report,
@@ -138,6 +139,26 @@ def test_torch_draws_the_same(dtype: str) -> None:
         one, other = (initialized(plan, "0", given, device=name) for name in ("cpu", "cpu:0"))
         for info in one:
             assert one.read(info.storage) == other.read(info.storage), info.name
+
+
+@pytest.mark.parametrize("ahead", [7, 1000, 1 << 24])
+def test_a_device_draws_ahead(ahead: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is asked for, in whatever order."""
+    monkeypatch.setattr(on_device, "_AHEAD", ahead)
+    plan = make_plan(paramcli.open(LENET), compose("torch"))
+    one, other = (initialized(plan, "0", device=name) for name in ("cpu", "cpu:0"))
+    assert one.draw is not None
+    assert other.draw is not None
+    storages = [info.storage for info in one]
+    for storage, start, stop in (
+        *((storage, 0, storage.nbytes) for storage in storages),
+        *((storage, 0, storage.nbytes) for storage in reversed(storages)),
+        *((storages[0], at, at + 40) for at in (0, 40, 80, 60, 3, 100)),
+    ):
+        want, found = bytearray(stop - start), bytearray(stop - start)
+        one.draw(storage, start, memoryview(want))
+        other.draw(storage, start, memoryview(found))
+        assert found == want
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
