@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import torch.distributed as dist
 
@@ -14,7 +15,7 @@ def main() -> None:
     ranks._exchange(None)  # the group of gloo, which several ranks would have by now
     device = ranks.own_device()
     found = ranks._exchange({"moments": [1, 2.5]})
-    print(json.dumps([device, dist.get_backend(ranks._groups[0]), found]))
+    sys.stdout.write(json.dumps([device, dist.get_backend(ranks._groups[0]), found]))
     dist.destroy_process_group()
 
 

@@ -100,7 +100,7 @@ def test_integers_at_their_ends(dtype: str, device: str, tmp_path: Path) -> None
 @DEVICES
 @pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "complex64"])
 def test_odd_numbers(dtype: str, device: str, tmp_path: Path) -> None:
-    """NaN against a number, against itself; infinities of both signs; squares too large or small."""
+    """NaN against a number, and itself; infinities of both signs; squares too large, too small."""
     odd = [math.nan, math.inf, -math.inf, 0.0, -0.0, 1.0, 1e-30, 3e38]
     pairs = [(x, y) for x in odd for y in odd]
     a, b = (
