@@ -86,8 +86,11 @@ class TorchRoom:
     @told
     def refine(self, work: tuple[Sequence[Block], Search]) -> Refined:
         """Count the halfwords that follow one of some prefixes, and fill a histogram."""
+        import torch
+
         blocks, search = work
-        counts = self._zeros(len(search.prefixes) * _HALFWORDS)
+        prefixes, order = torch.tensor(search.prefixes, device=self._device.device).sort()
+        counts = self._zeros(len(prefixes) * _HALFWORDS)
         bins = self._zeros(BINS) if search.bins else None
         known = (1 << search.known) - 1
         for block in blocks:
@@ -95,10 +98,9 @@ class TorchRoom:
                 numbers = numbers_of(bits, block.dtype, self._device)
                 longer = _begins(bits, numbers, block.dtype, search.known + 16)
                 begins = longer >> 16 & known
-                for index, prefix in enumerate(search.prefixes):
-                    found = longer[begins == prefix] & 0xFFFF
-                    part = slice(index << 16, index + 1 << 16)
-                    counts[part] += found.bincount(minlength=_HALFWORDS)
+                place = torch.searchsorted(prefixes, begins).clamp_(max=len(prefixes) - 1)
+                follows = order[place] << 16 | longer & 0xFFFF
+                counts += follows[prefixes[place] == begins].bincount(minlength=len(counts))
                 if bins is not None and search.bins:
                     bins += _tally(numbers, *search.bins)
         return Refined(sparse(counts.cpu().numpy()), None if bins is None else bins.cpu().numpy())
