@@ -99,7 +99,8 @@ def diff(  # noqa: PLR0913 - one parameter for each documented option
     ignore_ties: Annotated[bool, typer.Option("--ignore-ties", help="ties may differ")] = False,
     subset: Annotated[bool, typer.Option("--subset", help="B may have more names")] = False,
     device: Annotated[
-        Device, typer.Option(metavar="DEVICE", help="cpu or cuda", show_default=False)
+        Device,
+        typer.Option("--device", metavar="DEVICE", help="cpu or cuda", show_default=False),
     ] = Device.CPU,
     key: Annotated[
         list[str] | None,

@@ -118,7 +118,9 @@ def init(  # noqa: PLR0913 - one parameter for each documented option
     ] = False,
     device: Annotated[
         Device,
-        typer.Option(metavar="DEVICE", help="cpu, cuda: same bytes", show_default=False),
+        typer.Option(
+            "--device", metavar="DEVICE", help="cpu, cuda: same bytes", show_default=False
+        ),
     ] = Device.CPU,
     key: Key = None,
     arg: Arg = None,

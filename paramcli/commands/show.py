@@ -78,7 +78,8 @@ def show(  # noqa: PLR0913 - one parameter for each documented option
         typer.Option(metavar="finite", help="exit 1 for NaN, inf", show_default=False),
     ] = None,
     device: Annotated[
-        Device, typer.Option(metavar="DEVICE", help="cpu or cuda", show_default=False)
+        Device,
+        typer.Option("--device", metavar="DEVICE", help="cpu or cuda", show_default=False),
     ] = Device.CPU,
     key: Key = None,
     everything: All = False,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 import pytest
 import typer.main
+from typer.models import OptionInfo
 
 from paramcli import cli
 
@@ -88,3 +90,14 @@ def test_colour_is_for_terminals_alone(
     coloured = run("list", "--help").out
     assert "\x1b[" in coloured
     assert coloured.count("\n") == plain.count("\n")
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_names_do_not_hang_on_metavars(verb: str) -> None:
+    """Typer 0.27 makes `--DEVICE` of an option `device` whose metavar is DEVICE, if not told."""
+    command = import_module(cli._COMMANDS[verb][0].partition(":")[0])
+    function = getattr(command, cli._COMMANDS[verb][0].partition(":")[2])
+    for name, hint in get_type_hints(function, include_extras=True).items():
+        for option in getattr(hint, "__metadata__", ()):
+            if isinstance(option, OptionInfo) and (option.metavar or "").lower() == name:
+                assert str(option.default).startswith("--"), name  # where Typer keeps it
