@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from benchmarks.compare import SLOWER, WORKING, Case
@@ -87,6 +88,8 @@ def _main(argv: list[str]) -> None:
     if hasattr(os, "sched_setaffinity"):
         processors = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {processors[ranks.rank() % len(processors)]})
+    for module in (f"commands.{argv[0]}", "numeric.compare", "schemes.fill"):
+        import_module(f"paramcli.{module}")  # which every process would do, each alike
     ranks.everywhere([True])  # all are there
     if ranks.rank() == 0:
         print("started", flush=True)
