@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from benchmarks.compare import FASTER, LONGER, LONGER_THEN, Case
 from benchmarks.files import WIDTHS, find, find_changed, find_values, size
 from benchmarks.listing import PARAMCLI
-from benchmarks.timing import Command
+from benchmarks.timing import Command, has_cuda
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -200,6 +200,17 @@ def shapes(folder: str) -> Iterator[Case]:
     )  # fmt: skip
 
 
+def on_cuda(folder: str) -> Iterator[Case]:
+    """Time all metrics of changed tensors on a CUDA device beside the CPU, where there is one."""
+    for dtype in WIDTHS if has_cuda("diff.cuda") else ():
+        a = find_values(folder, "safetensors", dtype)
+        b = find_changed(folder, "safetensors", dtype, "all")
+        yield Case(
+            name="diff.cuda", of=f"{size()} {dtype}, all changed, on CUDA", beside="on the CPU",
+            ours=_diff(a, b, "--device", "cuda"), theirs=_diff(a, b), measure=LONGER,
+        )  # fmt: skip
+
+
 BENCHMARKS: dict[str, Callable[[str], Iterator[Case]]] = {
     "diff.metrics": metrics,
     "diff.cold": cold,
@@ -207,4 +218,5 @@ BENCHMARKS: dict[str, Callable[[str], Iterator[Case]]] = {
     "diff.formats": formats,
     "diff.scripts": scripts,
     "diff.shapes": shapes,
+    "diff.cuda": on_cuda,
 }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from benchmarks.compare import FASTER, LONGER, Case
 from benchmarks.files import WIDTHS, find_values, size
 from benchmarks.listing import PARAMCLI
-from benchmarks.timing import Command
+from benchmarks.timing import Command, has_cuda
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -67,8 +67,8 @@ def _moments(path: str) -> Command:
     return Command((sys.executable, "-c", _MOMENTS, path))
 
 
-def _everything(path: str) -> Command:
-    return Command((*PARAMCLI, "show", path, "*", "--format", "json"))
+def _everything(path: str, *options: str) -> Command:
+    return Command((*PARAMCLI, "show", path, "*", "--format", "json", *options))
 
 
 def _sum(path: str, dtype: str) -> Command:
@@ -135,8 +135,19 @@ def scripts(folder: str) -> Iterator[Case]:
             )
 
 
+def on_cuda(folder: str) -> Iterator[Case]:
+    """Time all statistics on a CUDA device beside the CPU, where there is one."""
+    for dtype in WIDTHS if has_cuda("show.cuda") else ():
+        path = find_values(folder, "safetensors", dtype)
+        yield Case(
+            name="show.cuda", of=f"{size()} {dtype}, on CUDA", beside="on the CPU",
+            ours=_everything(path, "--device", "cuda"), theirs=_everything(path), measure=LONGER,
+        )  # fmt: skip
+
+
 BENCHMARKS: dict[str, Callable[[str], Iterator[Case]]] = {
     "show.scripts": scripts,  # first, since it checks the answers of ours
     "show.moments": moments,
     "show.all": everything,
+    "show.cuda": on_cuda,
 }

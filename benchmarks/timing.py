@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from typing import BinaryIO
 
-__all__ = ["Command", "Run", "in_turn", "machine", "once", "own_peak"]
+__all__ = ["Command", "Run", "has_cuda", "in_turn", "machine", "once", "own_peak"]
 
 _SCREEN = 50, 160  # lines and columns: room for every name
 _SPARED = {"PYTHONDONTWRITEBYTECODE", "COLUMNS", "LINES", "NO_COLOR"}
@@ -100,6 +100,15 @@ def in_turn(ours: Command, theirs: Command, times: int, *, warm: bool) -> list[t
 def own_peak() -> int:
     """Peak resident bytes of this process, below which no child's peak can be seen."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _PEAK_UNIT
+
+
+def has_cuda(name: str) -> bool:
+    """Whether torch finds a CUDA device; says that a benchmark is left out where it does not."""
+    look = "import sys, torch; sys.exit(not torch.cuda.is_available())"
+    found = subprocess.run([sys.executable, "-c", look], check=False).returncode == 0
+    if not found:
+        print(f"{name}: left out, no CUDA device is here", file=sys.stderr)
+    return found
 
 
 def machine() -> str:
