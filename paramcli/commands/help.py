@@ -42,7 +42,8 @@ def page(command: TyperCommand | TyperGroup, ctx: Any) -> Iterator[str]:  # noqa
     yield from wrap(f"Usage: {' '.join(usage)}", width)
     yield from wrap(str(command.help), width)
     for one in arguments:
-        yield from wrap(f"{one.metavar}: {one.help}", width, subsequent_indent="  ")
+        if one.help:  # Typer before 0.26 loses it to Click 8.5
+            yield from wrap(f"{one.metavar}: {one.help}", width, subsequent_indent="  ")
     yield ""
     if commands:
         rows = [(name, one.help) for name, one in commands.items()]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 import pytest
 import typer.main
+from typer.core import TyperArgument
 from typer.models import OptionInfo
 
 from paramcli import cli
@@ -101,3 +102,18 @@ def test_names_do_not_hang_on_metavars(verb: str) -> None:
         for option in getattr(hint, "__metadata__", ()):
             if isinstance(option, OptionInfo) and (option.metavar or "").lower() == name:
                 assert str(option.default).startswith("--"), name  # where Typer keeps it
+
+
+def test_an_argument_whose_help_was_lost(
+    run: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = TyperArgument.__init__
+
+    def forgetful(self: Any, *args: Any, **kwargs: Any) -> None:
+        real(self, *args, **kwargs)
+        self.help = None
+
+    monkeypatch.setattr(TyperArgument, "__init__", forgetful)
+    out = run("diff", "--help").out
+    assert "[OPTIONS] A [B]" in out
+    assert "None" not in out

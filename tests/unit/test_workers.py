@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -350,9 +350,9 @@ def test_large_work_is_shared_and_small_is_not(
     asked: list[int | None] = []
     real = workers.spread
 
-    def spread(work: object, jobs: object, count: int | None = None, *more: object) -> object:
+    def spread(work: Any, jobs: Any, count: int | None = None, *more: Any, **how: Any) -> object:
         asked.append(count)
-        return real(work, jobs, count, *more)  # type: ignore[arg-type]
+        return real(work, jobs, count, *more, **how)
 
     monkeypatch.setattr(summary, "spread", spread)
     monkeypatch.setattr(workers, "available", lambda: 2)
