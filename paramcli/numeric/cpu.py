@@ -35,9 +35,9 @@ __all__ = [
 _TOPS = 1 << 16
 
 _SHORT = 1 << 16
-"""Elements that are looked at together for moments alone: as float64 they stay in cache, too.
+"""Elements that are looked at together for moments: as float64 they stay in cache, too.
 
-A table of halfwords is as large as this, so where those are counted fewer chunks are faster.
+Halfwords are counted for more of them at once: their table is as large.
 """
 _widened_to, _centred_in = Kept(np.uint32), Kept(np.float64)
 
@@ -101,9 +101,14 @@ def _measure(block: Block, *, tops: bool) -> Found:
     total, counts = NOTHING, np.zeros(_TOPS, np.int64) if tops else None
     with np.errstate(all="ignore"):
         for raw in chunks(block, None if tops else DTYPES[block.dtype].nbytes(_SHORT)):
-            moments, finite = _moments(numbers_of(raw, block, _widened_to))
-            total = merge(total, moments)
+            numbers = numbers_of(raw, block, _widened_to)
+            all_finite = True
+            for start in range(0, len(numbers), _SHORT):
+                moments = _moments(numbers[start : start + _SHORT])
+                all_finite &= moments.finite
+                total = merge(total, moments)
             if counts is not None:
+                finite = numbers if all_finite else numbers[np.isfinite(numbers)]
                 counts += np.bincount(_halfwords(finite)[:, -1], minlength=_TOPS)
     return Found(total, None if counts is None else sparse(counts))
 
@@ -130,8 +135,8 @@ def _widened(raw: Raw, kept: Kept | None) -> NDArray[np.float32]:
     return bits.reshape(-1).view(np.float32)
 
 
-def _moments(numbers: Numbers) -> tuple[Moments, Numbers]:
-    """Moments of a chunk, and its finite elements."""
+def _moments(numbers: Numbers) -> Moments:
+    """Moments of some elements."""
     low, high = numbers.min(), numbers.max()
     nan = positive = negative = 0
     if numbers.dtype.kind == "f" and not (np.isfinite(low) and np.isfinite(high)):
@@ -140,7 +145,7 @@ def _moments(numbers: Numbers) -> tuple[Moments, Numbers]:
         negative = int(np.count_nonzero(numbers == -np.inf))
         numbers = numbers[np.isfinite(numbers)]
         if not len(numbers):
-            return NOTHING._replace(nan=nan, positive_inf=positive, negative_inf=negative), numbers
+            return NOTHING._replace(nan=nan, positive_inf=positive, negative_inf=negative)
         low, high = numbers.min(), numbers.max()
     zeros = minus = 0
     if low <= 0 <= high:
@@ -164,7 +169,7 @@ def _moments(numbers: Numbers) -> tuple[Moments, Numbers]:
         spread = math.sqrt(squares(centred))
     if power:
         mean, spread = times_two_to(mean, power), times_two_to(spread, power)
-    return Moments(n, mean, spread, low, high, zeros, minus, nan, positive, negative), numbers
+    return Moments(n, mean, spread, low, high, zeros, minus, nan, positive, negative)
 
 
 def _measure_complex(block: Block) -> tuple[Moments, Moments]:
@@ -181,7 +186,7 @@ def _measure_complex(block: Block) -> tuple[Moments, Moments]:
             finite = parts[~(nan | inf)]
             for axis in range(2):
                 column = np.ascontiguousarray(finite[:, axis])
-                found = _moments(column)[0] if len(column) else NOTHING
+                found = _moments(column) if len(column) else NOTHING
                 if axis == 0:
                     zeros = int(np.count_nonzero((finite == 0).all(axis=1)))
                     found = found._replace(
@@ -209,7 +214,7 @@ def _refine(work: tuple[Sequence[Block], Search]) -> Refined:
         for block in blocks:
             for raw in chunks(block):
                 numbers = numbers_of(raw, block)
-                if numbers.dtype.kind == "f":
+                if numbers.dtype.kind == "f" and not search.finite:
                     numbers = _all_finite(numbers)
                 halves = _halfwords(numbers)
                 hit = halves[np.flatnonzero(tops.take(halves[:, -1].astype(np.intp)))]

@@ -39,7 +39,7 @@ class Search(NamedTuple):
     """What a further pass looks for: elements whose upper `known` bits are one of `prefixes`.
 
     `below` says how many of `total` elements lie below those of each prefix. `bins` are the ends
-    of a histogram to be counted on the way.
+    of a histogram to be counted on the way, and `finite` tells that there is nothing to leave out.
     """
 
     dtype: str
@@ -48,6 +48,7 @@ class Search(NamedTuple):
     below: tuple[int, ...]
     total: int
     bins: tuple[float, float] | None = None
+    finite: bool = False
 
 
 class Ordered(NamedTuple):

@@ -241,7 +241,7 @@ def _refined(
     shares = [blocks[start::count] for start in range(count)]
     ordered = quantiles.first_digits(tops, dtype)
     for known in _passes(dtype):
-        search = ordered.holding(dtype, known)._replace(bins=ends)
+        search = ordered.holding(dtype, known)._replace(bins=ends, finite=moments.finite)
         found = []
         works = [(share, search) for share in shares]
         parts = spread(room.refine, works, workers, threads=room.threads)
