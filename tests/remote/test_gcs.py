@@ -1,13 +1,15 @@
-"""Google's buckets are opened by ranges of bytes: against a server that speaks as theirs does."""
+"""Google's buckets are opened by ranges of bytes: of a server that counts, and of one by others."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
+from urllib.request import Request, urlopen
 
 import pytest
+from gcp_storage_emulator.server import create_server
 
 import paramcli
 from paramcli.cli import main
@@ -60,16 +62,35 @@ class Bucket(Handler):
         self.wfile.write(content)
 
 
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+def _asked_at(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have buckets be asked for at an address."""
     import fsspec
 
     monkeypatch.setattr(remote, "_known", {})
     monkeypatch.setattr(remote, "_PATIENCE", 0.001)
+    how = {"token": "anon", "endpoint_url": address}
+    monkeypatch.setitem(fsspec.config.conf, "gs", how)
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     with serving(FILES, handler=Bucket) as server:
-        how = {"token": "anon", "endpoint_url": server.address}
-        monkeypatch.setitem(fsspec.config.conf, "gs", how)
+        _asked_at(server.address, monkeypatch)
         yield server
+
+
+@pytest.fixture
+def emulated(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The sample files in a bucket of gcp-storage-emulator's."""
+    with create_server("127.0.0.1", 0, in_memory=True, default_bucket="models") as server:
+        address = f"http://127.0.0.1:{server._api._httpd.server_address[1]}"
+        for path in FILES.rglob("*"):
+            if path.is_file():
+                name = quote(str(path.relative_to(FILES)), safe="")
+                upload = f"{address}/upload/storage/v1/b/models/o?uploadType=media&name={name}"
+                urlopen(Request(upload, path.read_bytes())).close()
+        _asked_at(address, monkeypatch)
+        yield
 
 
 @pytest.mark.usefixtures("bucket")
@@ -78,6 +99,15 @@ def test_what_is_in_a_bucket_is_what_is_on_disk(name: str) -> None:
     far, near = paramcli.open(f"gs://models/{name}"), paramcli.open(FILES / name)
     assert [info[:5] for info in far] == [info[:5] for info in near]
     assert [far.read(info.storage) for info in far] == [near.read(info.storage) for info in near]
+
+
+@pytest.mark.usefixtures("emulated")
+def test_a_bucket_of_another_server(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("model.pt", "legacy.pth", "tied.safetensors", "sharded"):
+        assert main(["diff", f"gs://models/{name}", str(FILES / name)]) == 0, name
+    assert main(["show", "gs://models/model.pt", "fc.4.bias", "--values"]) == 0
+    assert main(["list", "gs://models/other.pt"]) == 2
+    assert "gs://models/other.pt: no such file" in capsys.readouterr().err
 
 
 def test_only_what_is_needed_is_asked_for(bucket: Server) -> None:
