@@ -55,7 +55,7 @@ STRICTER = [
     "not one of torch.save", "list of storages", "states another length", "arguments are no tuple",
     "is not a number that a tensor can have",
     "reaches past the end of its storage", "a storage of no known class",
-    "is named by a number and by text", "is not a list of numbers",
+    "is named by a number and by text", "is not a list of numbers", "neither text nor an address",
 ]  # fmt: skip
 """What paramcli refuses and torch may accept; docs/security.md gives the reasons."""
 
