@@ -5,6 +5,9 @@ all learn the results of all, so that they go on alike; rank 0 alone prints, and
 names files. Whatever the number of ranks, the results are those of one process. Results travel
 by torch.distributed, which is imported under torchrun alone: through gloo, or through NCCL where
 each rank computes on a CUDA device of its own.
+
+Of large work three quarters are dealt out; the rest is taken, part by part, by whoever is done with
+its own. So a rank that its machine slows down does less, and the others do not wait for it.
 """
 
 from __future__ import annotations
@@ -13,6 +16,9 @@ import contextlib
 import heapq
 import os
 import sys
+from bisect import bisect_right
+from datetime import timedelta
+from itertools import accumulate, chain, count, pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from paramcli.errors import ParamcliError
@@ -29,6 +35,18 @@ T = TypeVar("T")
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
+_LARGE = 1 << 28
+"""The cost, in bytes, from which on work is large."""
+_DEALT = 3 / 4
+_PARTS = 4
+"""How many parts of the rest each rank takes, if all are as fast."""
+
+_FOR_EVER = timedelta(days=30)
+"""Torchrun ends those that wait for a rank that was killed."""
+_stores: list[Any] = []
+"""Where ranks tell each other what they take, once they have met."""
+_works = count()
+"""Numbers of works of which something is taken, the same on every rank."""
 _BY_DEVICE = "nccl"
 _groups: list[Any] = []
 """The group of NCCL, once there is one; until then results travel by the group of gloo."""
@@ -60,12 +78,12 @@ def own_device() -> int:
     import torch
     import torch.distributed as dist
 
-    count = torch.cuda.device_count()
-    device = int(os.environ["LOCAL_RANK"]) % count
+    devices = torch.cuda.device_count()
+    device = int(os.environ["LOCAL_RANK"]) % devices
     torch.cuda.set_device(device)
-    fit = dist.is_nccl_available() and neighbours() <= count
+    fit = dist.is_nccl_available() and neighbours() <= devices
     if not _groups and all(everywhere([fit])):
-        _groups.append(_patient(dist.new_group, _BY_DEVICE))
+        _groups.append(dist.new_group(backend=_BY_DEVICE, timeout=_FOR_EVER))
     return device
 
 
@@ -88,17 +106,45 @@ def shared(
 
     Raises on every rank what any of them raises.
     """
-    me, owners = rank(), [number for number, _ in dealt(jobs, cost)]
-    own = [job for job, owner in zip(jobs, owners, strict=True) if owner == me]
+    me = rank()
+    first, parts = _divided(list(map(cost, jobs)))
+    owners = [number for number, _ in dealt(jobs[:first], cost)]
+    mine: list[tuple[int, Result]] = []
+    if parts:
+        _met()  # now: who is done first would wait for the others to come
     with _failures_are_told():
-        _working.append(True)
-        try:
-            mine = do(own)
-        finally:
-            _working.pop()
-    parts = list(map(iter, _exchange(mine)))
-    for owner in owners:
-        yield next(parts[owner])
+        own = [at for at, owner in enumerate(owners) if owner == me]
+        for places in chain([own], _taken(parts)):
+            _working.append(True)
+            try:
+                mine += zip(places, do([jobs[at] for at in places]), strict=True)
+            finally:
+                _working.pop()
+    found: dict[int, Result] = {}
+    for theirs in _exchange(mine):
+        found.update(theirs)
+    for at in range(len(jobs)):
+        yield found.pop(at)
+
+
+def _divided(costs: Sequence[int]) -> tuple[int, list[range]]:
+    """How many jobs are dealt out, and the others in parts that cost about the same."""
+    sums = list(accumulate(costs))
+    if not sums or sums[-1] < _LARGE:
+        return len(costs), []
+    steps = size() * _PARTS
+    shares = (_DEALT + (1 - _DEALT) * step / steps for step in range(steps))
+    cuts = [*(bisect_right(sums, share * sums[-1]) for share in shares), len(costs)]
+    return cuts[0], [range(*ends) for ends in pairwise(cuts) if ends[0] < ends[1]]
+
+
+def _taken(parts: Sequence[range]) -> Iterator[range]:
+    """Take parts that no other rank has, one after another as they are asked for, to the last."""
+    if not parts:
+        return
+    key, store = f"work {next(_works)}", _met()
+    while (number := store.add(key, 1) - 1) < len(parts):
+        yield parts[number]
 
 
 def everywhere(found: Sequence[bool]) -> list[bool]:
@@ -183,8 +229,7 @@ def _exchange(own: Any) -> list[Any]:  # noqa: ANN401 - whatever is shared
     """Give the others what is this rank's, and get what is theirs. Raises their errors."""
     import torch.distributed as dist
 
-    if not dist.is_initialized():
-        _patient(dist.init_process_group, "gloo")
+    _met()
     found: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(found, own, group=_groups[0] if _groups else None)
     failed = [(number, one.error) for number, one in enumerate(found) if type(one) is _Failure]
@@ -197,8 +242,19 @@ def _exchange(own: Any) -> list[Any]:  # noqa: ANN401 - whatever is shared
     return found
 
 
-def _patient(make: Callable[..., T], backend: str) -> T:
-    """Make a group without a limit of time: torchrun ends those that wait for a killed one."""
-    from datetime import timedelta
+def _met() -> Any:  # noqa: ANN401 - a store of torch's
+    """Meet the other ranks, where that has not been yet; return what all can add to."""
+    if not _stores:
+        import torch.distributed as dist
+        from torch.distributed.distributed_c10d import PrefixStore
+        from torch.distributed.rendezvous import rendezvous
 
-    return make(backend=backend, timeout=timedelta(days=30))
+        store, number, ranks = next(rendezvous("env://", timeout=_FOR_EVER))
+        store.set_timeout(_FOR_EVER)
+        if not dist.is_initialized():  # as it is where a model's own code has done so
+            dist.init_process_group(
+                "gloo", store=PrefixStore("paramcli group", store), rank=number, world_size=ranks,
+                timeout=_FOR_EVER,
+            )  # fmt: skip
+        _stores.append(PrefixStore("paramcli", store))
+    return _stores[0]

@@ -15,6 +15,8 @@ from paramcli.cli import main
 
 def several(commands: list[list[str]], told: str) -> None:
     """Run commands one after another, and write their codes and what they print."""
+    if "ALL_IS_LARGE" in os.environ:
+        ranks._LARGE = 0
     found = []
     for argv in commands:
         out, talk = io.StringIO(), io.StringIO()

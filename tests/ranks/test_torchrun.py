@@ -88,10 +88,15 @@ def names(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 4])
-def test_any_number_of_ranks_gives_the_same(count: int, alone: Path, tmp_path: Path) -> None:
-    told = tmp_path / "told"
-    done = torchrun(count, SCRIPT, json.dumps(commands(tmp_path)), str(told))
+@pytest.mark.parametrize(
+    ("count", "large"), [(1, True), (2, False), (2, True), (3, True), (4, True)]
+)
+def test_any_number_of_ranks_gives_the_same(
+    count: int, *, large: bool, alone: Path, tmp_path: Path
+) -> None:
+    """Whether all is dealt out, or some is taken."""
+    told, how = tmp_path / "told", {"ALL_IS_LARGE": "1"} if large else {}
+    done = torchrun(count, SCRIPT, json.dumps(commands(tmp_path)), str(told), **how)
     assert done.returncode == 0, done.stderr
     wanted = plain(json.loads((alone / "told").read_text()), alone)
     assert plain(json.loads(told.read_text()), tmp_path) == wanted
@@ -104,12 +109,24 @@ def test_any_number_of_ranks_gives_the_same(count: int, alone: Path, tmp_path: P
         assert json.loads((tmp_path / name).read_text())["status"] == status
 
 
+def test_a_rank_that_is_held_up_does_less(tmp_path: Path) -> None:
+    """The first waits in its own part until the second has done the last of all."""
+    done = torchrun(2, str(Path(__file__).with_name("held_up.py")), str(tmp_path / "last"))
+    assert done.returncode == 0, done.stderr
+    owners = json.loads(done.stdout)
+    assert len(owners) == 64
+    assert owners[:48] == [0, 1] * 24
+    assert owners[48:] == [1] * 16
+
+
+@pytest.mark.parametrize("large", [False, True])
 @pytest.mark.parametrize("limited", ["0", "1"])
-def test_one_rank_fails_and_all_end(limited: str, tmp_path: Path) -> None:
+def test_one_rank_fails_and_all_end(limited: str, *, large: bool, tmp_path: Path) -> None:
     """It may write only a MiB; nothing is left of what was begun, and all know why."""
     told, out = tmp_path / "told", tmp_path / "a.safetensors"
     wanted = [["init", *GPT, "--scheme", "gpt2", "-o", str(out)], ["--version"]]
-    done = torchrun(2, SCRIPT, json.dumps(wanted), str(told), LIMITED_RANK=limited)
+    how = {"ALL_IS_LARGE": "1"} if large else {}
+    done = torchrun(2, SCRIPT, json.dumps(wanted), str(told), LIMITED_RANK=limited, **how)
     assert done.returncode == 0, done.stderr
     (code, printed, talk), (last, *_) = json.loads(told.read_text())
     assert (code, printed, last) == (2, "", 0)
