@@ -110,11 +110,9 @@ def shared(
     first, parts = _divided(list(map(cost, jobs)))
     owners = [number for number, _ in dealt(jobs[:first], cost)]
     mine: list[tuple[int, Result]] = []
-    if parts:
-        _met()  # now: who is done first would wait for the others to come
+    own, taken = [at for at, owner in enumerate(owners) if owner == me], _taken(parts)
     with _failures_are_told():
-        own = [at for at, owner in enumerate(owners) if owner == me]
-        for places in chain([own], _taken(parts)):
+        for places in chain([own], taken):
             _working.append(True)
             try:
                 mine += zip(places, do([jobs[at] for at in places]), strict=True)
@@ -139,12 +137,15 @@ def _divided(costs: Sequence[int]) -> tuple[int, list[range]]:
 
 
 def _taken(parts: Sequence[range]) -> Iterator[range]:
-    """Take parts that no other rank has, one after another as they are asked for, to the last."""
+    """Return parts that no other rank has taken, each taken when it is asked for, to the last.
+
+    The ranks meet now: who is done first would wait for the others to come.
+    """
     if not parts:
-        return
+        return iter(())
     key, store = f"work {next(_works)}", _met()
-    while (number := store.add(key, 1) - 1) < len(parts):
-        yield parts[number]
+    numbers = iter(lambda: min(store.add(key, 1) - 1, len(parts)), len(parts))
+    return map(parts.__getitem__, numbers)
 
 
 def everywhere(found: Sequence[bool]) -> list[bool]:
