@@ -204,7 +204,8 @@ def _index(file: File) -> tuple[dict[str, str], str | None, dict[str, int] | Non
     weight_map = index.get("weight_map") if isinstance(index, dict) else None
     if not isinstance(weight_map, dict) or not weight_map:
         raise SourceError(
-            "JSON, but no index of a sharded checkpoint: it has no weight_map", path=file.path
+            "JSON, but no index of a sharded checkpoint: no weight_map names a tensor",
+            path=file.path,
         )
     if not set(map(type, weight_map.values())) <= {str}:
         name = next(name for name, shard in weight_map.items() if type(shard) is not str)

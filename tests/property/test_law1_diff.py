@@ -130,6 +130,8 @@ def fuse(found: Planted, at: str, number: int, choice: int) -> None:
 
 def written(state: State, form: str, folder: Path, name: str) -> Checkpoint:
     """Save a state dict in one of the formats and open it."""
+    if form == "sharded" and not state:  # an index of nothing is none
+        form = "safetensors"
     path = folder / f"{name}.{form}"
     if form == "pt":
         torch.save(state, path)
