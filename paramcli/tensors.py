@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
-__all__ = ["DTYPES", "DType", "Kind", "Place", "Storage", "TensorInfo"]
+__all__ = ["DTYPES", "DType", "Kind", "Place", "Storage", "TensorInfo", "row_major"]
 
 Kind = Literal["parameter", "buffer", "tensor"]
 
@@ -158,6 +158,15 @@ class TensorInfo(NamedTuple):
             if info.layout not in _STORED_IN_PARTS:
                 yield info
             pending.extend(reversed(info.parts))
+
+
+def row_major(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the strides, in elements, of a tensor without gaps."""
+    strides, step = [], 1
+    for n in reversed(shape):
+        strides.append(step)
+        step *= max(n, 1)
+    return tuple(reversed(strides))
 
 
 _STORED_IN_PARTS = frozenset(

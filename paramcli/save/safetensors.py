@@ -17,7 +17,7 @@ from paramcli.save.contents import Contents, Stretch, stretch
 from paramcli.save.sharing import ELSEWHERE, Stored, stored_tensors
 from paramcli.sources.safetensors import MAX_HEADER, SAFETENSORS_DTYPES
 from paramcli.sources.ties import VIEWS, restore_removed, views_key
-from paramcli.tensors import Storage
+from paramcli.tensors import Storage, row_major
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -130,10 +130,13 @@ def _told(
     views: dict[str, tuple[TensorInfo, TensorInfo]] = {}
     for info, others in stored:
         for other in others:
-            if other.view == info.view and other.name not in metadata:
-                told[other.name] = info.name
-            else:
+            if other.view != info.view:
                 views[other.name] = other, info
+            elif other.name not in metadata:
+                told[other.name] = info.name
+            else:  # its key says something else; what is stored lies in rows, however it lay
+                plain = info._replace(stride=row_major(info.shape), offset=0, marks=())
+                views[other.name] = plain, plain
     told = dict(sorted(told.items()))
     read = restore_removed(tuple(placed), told)
     if views or [info.name for info in read] != list(names):

@@ -19,9 +19,9 @@ from paramcli.sources.dcp_values import Chunk, ChunkTable, apart
 from paramcli.sources.pickles.machine import Machine
 from paramcli.sources.pickles.model import from_tree
 from paramcli.sources.pickles.nodes import Dict, Record
-from paramcli.sources.pickles.rebuild import dtype_of, number, numbers, row_major
+from paramcli.sources.pickles.rebuild import dtype_of, number, numbers
 from paramcli.sources.pickles.safety import judge
-from paramcli.tensors import Storage, TensorInfo
+from paramcli.tensors import Storage, TensorInfo, row_major
 
 if TYPE_CHECKING:
     from paramcli.checkpoint import Checkpoint

@@ -16,9 +16,8 @@ from paramcli.errors import SourceError
 from paramcli.files import open_file
 from paramcli.files.folders import names_in
 from paramcli.sources.dcp_values import Chunk, ChunkTable, apart
-from paramcli.sources.pickles.rebuild import row_major
 from paramcli.sources.safetensors import read_header
-from paramcli.tensors import Place, Storage
+from paramcli.tensors import Place, Storage, row_major
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

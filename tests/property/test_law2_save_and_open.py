@@ -398,3 +398,21 @@ def test_no_values(tmp_path: Path) -> None:
 def test_the_output_module_reads_in_pieces() -> None:
     """The tests above take bytes apart only where pieces are smaller than what they save."""
     assert output.PIECE == 1 << 20
+
+
+TIED_VIEWS = {
+    "transposed": torch.arange(6.0).reshape(2, 3).T,
+    "expanded": torch.arange(2.0).reshape(2, 1).expand(2, 3),
+    "conjugated": (torch.arange(4.0) + 1j).reshape(2, 2).T.conj(),
+}
+
+
+@pytest.mark.parametrize("form", ["safetensors", "sharded"])
+@pytest.mark.parametrize("how", TIED_VIEWS)
+def test_a_tie_that_the_metadata_cannot_state(how: str, form: str) -> None:
+    """Its key says something else. What is stored lies in rows, however the tensor lay."""
+    view = TIED_VIEWS[how]
+    with TemporaryDirectory() as folder:
+        state = OrderedDict(a=view, b=view)
+        source = replace(opened(state, folder), metadata={"b": "something else"})
+        assert_same(saved(source, folder, form), source)

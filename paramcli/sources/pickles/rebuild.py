@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING
 
 from paramcli.sources.pickles.nodes import Dict, Global, Record, Set, TypedStorage
-from paramcli.tensors import DTYPES, DType, Storage, TensorInfo
+from paramcli.tensors import DTYPES, DType, Storage, TensorInfo, row_major
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BUILDERS", "MAX_RANK", "STORAGE_DTYPES", "UNDERSTOOD", "WEIGHTS_ONLY", "NewerError",
-    "dtype_of", "meaning", "number", "numbers", "row_major", "span", "strided",
+    "dtype_of", "meaning", "number", "numbers", "span", "strided",
 ]  # fmt: skip
 
 MAX_RANK = 255
@@ -194,15 +194,6 @@ def _layout_name(value: object) -> str:
     if name not in ("sparse_coo", "sparse_csr", "sparse_csc", "sparse_bsr", "sparse_bsc"):
         raise ValueError("a sparse tensor of no known layout")
     return name
-
-
-def row_major(size: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the strides, in elements, of a tensor without gaps."""
-    strides, step = [], 1
-    for n in reversed(size):
-        strides.append(step)
-        step *= max(n, 1)
-    return tuple(reversed(strides))
 
 
 def _meta(args: tuple[object, ...]) -> TensorInfo:

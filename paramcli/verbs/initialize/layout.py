@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from paramcli.errors import UsageError, a_few
 from paramcli.schemes.draws import DTYPES as DRAWN
-from paramcli.tensors import DTYPES, Storage
+from paramcli.tensors import DTYPES, Storage, row_major
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,13 +54,9 @@ def _typed(info: TensorInfo, cast: DType | None) -> DType:
 def fresh(info: TensorInfo, number: int, cast: DType | None) -> TensorInfo:
     """Give a tensor a storage to itself, its elements in rows."""
     dtype = _typed(info, cast)
-    stride, step = [], 1
-    for size in reversed(info.shape):
-        stride.append(step)
-        step *= max(size, 1)
     return info._replace(
         dtype=dtype,
-        stride=tuple(reversed(stride)) if not info.contiguous else info.stride,
+        stride=info.stride if info.contiguous else row_major(info.shape),
         offset=0,
         storage=Storage(DRAWN_FILE, number, dtype.nbytes(info.numel)),
         marks=(),

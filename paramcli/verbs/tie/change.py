@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from paramcli.errors import SourceError, UsageError
 from paramcli.select import compile_pattern, near
-from paramcli.tensors import Place, Storage
+from paramcli.tensors import Place, Storage, row_major
 from paramcli.verbs.tie.overlap import form_of
 from paramcli.verbs.tie.report import Change
 
@@ -83,7 +83,7 @@ def untie(checkpoint: Checkpoint, patterns: Sequence[str]) -> Changed:
             info = by_name[name]
             _check_plain(info)
             own = Storage(info.storage.file, f"{info.storage.key}/{name}", info.nbytes)
-            stride = info.stride if info.dense and not info.marks else _row_major(info.shape)
+            stride = info.stride if info.dense and not info.marks else row_major(info.shape)
             moved[name] = info._replace(storage=own, offset=0, stride=stride, marks=())
             places[own] = info
         if picked:
@@ -243,14 +243,6 @@ def _with(checkpoint: Checkpoint, entries: tuple[TensorInfo, ...]) -> Checkpoint
     if checkpoint.format.startswith("sharded"):
         metadata.pop("total_size", None)
     return replace(checkpoint, entries=entries, metadata=metadata)
-
-
-def _row_major(shape: Sequence[int]) -> tuple[int, ...]:
-    stride, step = [], 1
-    for size in reversed(shape):
-        stride.append(step)
-        step *= max(size, 1)
-    return tuple(reversed(stride))
 
 
 def _copied(
