@@ -112,12 +112,12 @@ def shared(
     mine: list[tuple[int, Result]] = []
     own, taken = [at for at, owner in enumerate(owners) if owner == me], _taken(parts)
     with _failures_are_told():
-        for places in chain([own], taken):
-            _working.append(True)
-            try:
+        _working.append(True)
+        try:
+            for places in chain([own], taken):
                 mine += zip(places, do([jobs[at] for at in places]), strict=True)
-            finally:
-                _working.pop()
+        finally:
+            _working.pop()
     found: dict[int, Result] = {}
     for theirs in _exchange(mine):
         found.update(theirs)

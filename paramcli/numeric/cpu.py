@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     Numbers = NDArray[np.generic]
 
 __all__ = [
-    "Found", "NumpyRoom", "Refined", "Sparse", "codes_of", "finite", "numbers_of", "sparse",
+    "Found", "NumpyRoom", "Refined", "Sparse", "finite", "sparse",
     "together",
 ]  # fmt: skip
 
@@ -74,15 +74,15 @@ def _count_codes(block: Block) -> Sparse:
     bits = CODED[block.dtype]
     if block.nbytes <= FEW:
         (raw,) = chunks(block)
-        codes, few = np.unique(codes_of(raw, bits, block), return_counts=True)
+        codes, few = np.unique(_codes_of(raw, bits, block), return_counts=True)
         return Sparse(codes.astype(np.uint32), few)
     counts = np.zeros(1 << bits, np.int64)
     for raw in chunks(block):
-        counts += np.bincount(codes_of(raw, bits, block).ravel(), minlength=1 << bits)
+        counts += np.bincount(_codes_of(raw, bits, block).ravel(), minlength=1 << bits)
     return sparse(counts)
 
 
-def codes_of(raw: Raw, bits: int, block: Block) -> Numbers:
+def _codes_of(raw: Raw, bits: int, block: Block) -> Numbers:
     """Codes in bytes of a block; where several share a byte, in no order."""
     if bits == 16:
         return raw.view(">u2" if block.swapped else "<u2")
@@ -101,7 +101,7 @@ def _measure(block: Block, *, tops: bool) -> Found:
     total, counts = NOTHING, np.zeros(_TOPS, np.int64) if tops else None
     with np.errstate(all="ignore"):
         for raw in chunks(block, None if tops else DTYPES[block.dtype].nbytes(_SHORT)):
-            numbers = numbers_of(raw, block, _widened_to)
+            numbers = _numbers_of(raw, block, _widened_to)
             all_finite = True
             for start in range(0, len(numbers), _SHORT):
                 moments = _moments(numbers[start : start + _SHORT])
@@ -113,7 +113,7 @@ def _measure(block: Block, *, tops: bool) -> Found:
     return Found(total, None if counts is None else sparse(counts))
 
 
-def numbers_of(raw: Raw, block: Block, kept: Kept | None = None) -> Numbers:
+def _numbers_of(raw: Raw, block: Block, kept: Kept | None = None) -> Numbers:
     """Numbers of a wide type in bytes of a block; bfloat16 as float32, in an order of its own.
 
     Those lie in what is `kept`, if it is given, until the next do.
@@ -213,7 +213,7 @@ def _refine(work: tuple[Sequence[Block], Search]) -> Refined:
     with np.errstate(all="ignore"):
         for block in blocks:
             for raw in chunks(block):
-                numbers = numbers_of(raw, block)
+                numbers = _numbers_of(raw, block)
                 if numbers.dtype.kind == "f" and not search.finite:
                     numbers = _all_finite(numbers)
                 halves = _halfwords(numbers)
@@ -276,7 +276,7 @@ def together(parts: Sequence[Sparse]) -> Sparse:
 
 def finite(block: Block) -> Numbers:
     """The finite elements of a block that is small enough to be held at once."""
-    numbers = np.concatenate([numbers_of(raw, block).copy() for raw in chunks(block)])
+    numbers = np.concatenate([_numbers_of(raw, block).copy() for raw in chunks(block)])
     return _all_finite(numbers) if numbers.dtype.kind == "f" else numbers
 
 

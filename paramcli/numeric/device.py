@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from paramcli.numeric.blocks import Block, Raw
 
-__all__ = ["Device", "device_of", "readers", "told"]
+__all__ = ["Device", "device_of", "host_memory", "readers", "together", "told"]
 
 P = ParamSpec("P")
 Result = TypeVar("Result")
@@ -74,6 +74,21 @@ def told(question: Callable[P, Result]) -> Callable[P, Result]:
     return asked
 
 
+def together(*answers: torch.Tensor) -> list[float]:
+    """Wait once for several answers."""
+    import torch
+
+    found: list[float] = torch.stack([answer.double() for answer in answers]).tolist()
+    return found
+
+
+def host_memory(size: int, device: torch.device) -> torch.Tensor:
+    """Make room for bytes beside a device, which it can copy from and to by itself."""
+    import torch
+
+    return torch.empty(size, dtype=torch.uint8, pin_memory=device.type == "cuda")
+
+
 def readers() -> int:
     """How many threads should read for a device."""
     return min(available(), _READERS)
@@ -90,9 +105,8 @@ class Device:
     def pieces(self, *blocks: Block) -> Iterator[list[torch.Tensor]]:
         """Yield the bytes of blocks of as many elements side by side, some elements at a time."""
         sizes = [DTYPES[block.dtype].nbytes(_AT_ONCE) for block in blocks]
-        pinned = self.device.type == "cuda"
         rooms = [
-            self._rooms.room(place, min(size, block.nbytes), pinned=pinned)
+            self._rooms.room(place, min(size, block.nbytes), self.device)
             for place, (size, block) in enumerate(zip(sizes, blocks, strict=True))
         ]
         for raws in zip(*map(chunks, blocks, sizes, rooms), strict=True):
@@ -122,10 +136,7 @@ class _Rooms(threading.local):
     def __init__(self) -> None:
         self._rooms: dict[int, memoryview] = {}
 
-    def room(self, place: int, size: int, *, pinned: bool) -> memoryview:
+    def room(self, place: int, size: int, device: torch.device) -> memoryview:
         if len(self._rooms.get(place, b"")) < size:
-            import torch
-
-            made = torch.empty(size, dtype=torch.uint8, pin_memory=pinned)
-            self._rooms[place] = made.numpy().data
+            self._rooms[place] = host_memory(size, device).numpy().data
         return self._rooms[place][:size]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from paramcli.numeric.codes import CODED, WIDE
 from paramcli.numeric.cpu import Found, Refined, Sparse, sparse
-from paramcli.numeric.device import Device, device_of, told
+from paramcli.numeric.device import Device, device_of, together, told
 from paramcli.numeric.device_numbers import bits_of, codes_of, in_order, numbers_of
 from paramcli.numeric.moments import NOTHING, Moments, merge, scale, times_two_to
 from paramcli.numeric.quantiles import BINS, binning
@@ -121,7 +121,7 @@ class TorchRoom:
             low, high = (int(end) + taken for end in ordered.aminmax())
             return _of_finite(numbers, low, high)
         odd = [numbers.isnan(), numbers == math.inf, numbers == -math.inf]
-        nan, positive, negative, least, most = _together(
+        nan, positive, negative, least, most = together(
             *(mask.sum() for mask in odd), *numbers.aminmax()
         )
         if nan or positive or negative:
@@ -131,16 +131,8 @@ class TorchRoom:
         return found._replace(nan=int(nan), positive_inf=int(positive), negative_inf=int(negative))
 
 
-def _together(*answers: torch.Tensor) -> list[float]:
-    """Wait once for several answers."""
-    import torch
-
-    found: list[float] = torch.stack([answer.double() for answer in answers]).tolist()
-    return found
-
-
 def _ends(numbers: torch.Tensor) -> tuple[float, float]:
-    low, high = _together(*numbers.aminmax())
+    low, high = together(*numbers.aminmax())
     return low, high
 
 
@@ -150,7 +142,7 @@ def _of_finite(numbers: torch.Tensor, low: float, high: float) -> Moments:
     scaled = times_two_to(numbers, -power) if power else numbers
     mean = scaled.mean()
     zero = numbers == 0
-    average, squares, zeros, negative = _together(
+    average, squares, zeros, negative = together(
         mean, (scaled - mean).square().sum(), zero.sum(), (zero & numbers.signbit()).sum()
     )
     return Moments(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from paramcli.numeric.change import NO_CHANGE, Change, merge
 from paramcli.numeric.codes import CODED, COMPLEX
-from paramcli.numeric.device import Device, device_of, told
+from paramcli.numeric.device import Device, device_of, together, told
 from paramcli.numeric.device_numbers import bits_of, distances, numbers_of
 
 if TYPE_CHECKING:
@@ -74,17 +74,15 @@ class TorchPairs:
 
 def _change(both: _Both, tolerance: Tolerance | None) -> Change:
     """Compare elements; those that are not finite on both sides are counted apart."""
-    import torch
-
     a, b, difference, unlike = both
     n = len(a)
     sizes = _moduli(difference)
     if tolerance is not None:
         unlike = unlike & ~(sizes <= tolerance.atol + tolerance.rtol * _moduli(b))
     relative = (sizes / _moduli(a)).nan_to_num(0.0, math.inf)  # nought by nought is nought
-    answers = [unlike.sum(), *(each.square().sum() for each in both[:3]), sizes.max()]
-    found = torch.stack([answer.double() for answer in (*answers, relative.max())]).tolist()
-    changed, *squares, largest, most = found
+    changed, *squares, largest, most = together(
+        unlike.sum(), *(each.square().sum() for each in both[:3]), sizes.max(), relative.max()
+    )
     if not math.isfinite(largest):
         finite = [each.isfinite().all(dim=1) for each in (a, b)]
         if not bool((finite[0] & finite[1]).all()):

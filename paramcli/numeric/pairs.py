@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     Mask = NDArray[np.bool_]
 
-__all__ = ["CHUNK", "Numbers", "NumpyPairs", "PairOfBlocks", "change", "side_by_side"]
+__all__ = ["CHUNK", "NumpyPairs", "PairOfBlocks", "change"]
 
 CHUNK = 1 << 15
 """Elements that are compared together: as float64, three runs of them stay in cache."""
@@ -81,11 +81,11 @@ class NumpyPairs:
         step = 2 if pair.a.dtype in COMPLEX else 1
         scratch = self._memory.difference
         with np.errstate(all="ignore"):
-            for a, b, unlike, difference in side_by_side(pair, self._memory):
+            for a, b, unlike, difference in _side_by_side(pair, self._memory):
                 yield change(a, b, unlike, tolerance, scratch, step=step, difference=difference)
 
 
-class Numbers(NamedTuple):
+class _Numbers(NamedTuple):
     """The same elements of both as numbers, and which have other bits; see `change`."""
 
     a: Floats
@@ -94,7 +94,7 @@ class Numbers(NamedTuple):
     difference: Floats | None
 
 
-def side_by_side(pair: PairOfBlocks, memory: Memory) -> Iterator[Numbers]:
+def _side_by_side(pair: PairOfBlocks, memory: Memory) -> Iterator[_Numbers]:
     """Yield both blocks by `memory.size` elements at a time; the next ones overwrite the last."""
     sizes = [DTYPES[block.dtype].nbytes(memory.size) for block in pair]
     first, second = memory.wide
@@ -105,7 +105,7 @@ def side_by_side(pair: PairOfBlocks, memory: Memory) -> Iterator[Numbers]:
         bits = (one, other) if same else (a, b)
         left, right = map(_as_bits, bits)
         mask = np.not_equal(left, right, out=memory.unlike[: len(left)])
-        yield Numbers(a, b, mask, _exact(one, other) if same else None)
+        yield _Numbers(a, b, mask, _exact(one, other) if same else None)
 
 
 def _as_bits(elements: Elements) -> Elements:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from paramcli.numeric.device import told
+from paramcli.numeric.device import host_memory, told
 from paramcli.schemes.arrays import TorchArrays
 from paramcli.schemes.draws import Filler
 from paramcli.schemes.fill import fill
@@ -58,7 +58,6 @@ class OnDevice:
         where = key(self._seed, one.info.name)
         fill(one.law, name, where, start, drawn, filler=self._filler, made=made)
         if self._room is None or len(self._room) < drawn.nbytes:
-            pinned = self._device.type == "cuda"
-            self._room = torch.empty(drawn.nbytes, dtype=torch.uint8, pin_memory=pinned)
+            self._room = host_memory(drawn.nbytes, self._device)
         found = self._room[: drawn.nbytes].copy_(drawn.view(torch.uint8))
         return found.numpy().data
